@@ -1,0 +1,240 @@
+"""Search spaces as data, and the architectures in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from timm.layers import make_divisible
+
+from .blocks import Activation, Block, Cost
+
+SPACES_FOLDER = Path(__file__).parent / "spaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One candidate of a layer: an inverted residual with this expansion and depthwise kernel."""
+
+    expansion: int
+    kernel: int
+
+    def __str__(self) -> str:
+        return f"E{self.expansion}K{self.kernel}"
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """Read `E3K7`.
+
+        Raises:
+            ValueError: the text is not of that form.
+        """
+        match = re.fullmatch(r"E(\d+)K(\d+)", text)
+        if not match:
+            raise ValueError(f"'{text}' is not a choice block: expected something like E3K7")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A searchable layer: its place in the network; every choice of the space is a candidate."""
+
+    stage: int
+    in_channels: int
+    out_channels: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """A macro-architecture with `len(choices)` candidates in each of `len(layers)` searchable layers.
+
+    The fixed parts are a 3x3 stride-2 stem, a separable block, and a 1x1 head before pooling and the classifier.
+    """
+
+    name: str
+    description: str
+    stem_channels: int
+    separable_channels: int
+    layers: tuple[Layer, ...]
+    head_channels: int
+    choices: tuple[Choice, ...]
+    width: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Number of architectures."""
+        return len(self.choices) ** len(self.layers)
+
+    def scaled(self, width: float) -> SearchSpace:
+        """The same space with every channel count multiplied by `width`, rounded to a multiple of 8."""
+        if width == self.width:
+            return self
+        factor = width / self.width
+
+        def scale(channels: int) -> int:
+            return make_divisible(channels * factor, 8)
+
+        layers = tuple(
+            replace(layer, in_channels=scale(layer.in_channels), out_channels=scale(layer.out_channels))
+            for layer in self.layers
+        )
+        return replace(
+            self,
+            stem_channels=scale(self.stem_channels),
+            separable_channels=scale(self.separable_channels),
+            layers=layers,
+            head_channels=scale(self.head_channels),
+            width=width,
+        )
+
+    def architecture(self, choices: Sequence[int], se_ratio: float = 0.0) -> Architecture:
+        """The architecture that takes `choices[l]` in layer l."""
+        return Architecture(self.name, tuple(int(c) for c in choices), se_ratio)
+
+    def uniform(self, choice: int | str) -> Architecture:
+        """The architecture that takes the same choice (an index, or a name such as `E3K3`) in every layer."""
+        index = self.choices.index(Choice.parse(choice)) if isinstance(choice, str) else choice
+        return self.architecture([index] * len(self.layers))
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One architecture, uniformly at random."""
+        return self.architecture(rng.integers(len(self.choices), size=len(self.layers)).tolist())
+
+    def blocks(
+        self, architecture: Architecture, resolution: int, num_classes: int = 1000, in_channels: int = 3
+    ) -> tuple[Block, ...]:
+        """Every block of the network, from stem to classifier, at an input of `resolution` pixels."""
+        plain: Activation = "relu" if architecture.se_ratio else "relu6"
+        stem = Block("conv", in_channels, self.stem_channels, resolution, 2, 3, activation=plain)
+        separable = Block(
+            "sepconv", self.stem_channels, self.separable_channels, stem.out_resolution, 1, 3, activation=plain
+        )
+        blocks = [stem, separable]
+        for layer in range(len(self.layers)):
+            blocks.append(
+                self.layer_block(layer, architecture.choices[layer], blocks[-1].out_resolution, architecture.se_ratio)
+            )
+        resolution = blocks[-1].out_resolution
+        blocks.append(Block("conv", self.layers[-1].out_channels, self.head_channels, resolution, activation=plain))
+        blocks.append(Block("classifier", self.head_channels, num_classes, resolution, activation="none"))
+        return tuple(blocks)
+
+    def layer_block(self, layer: int, choice: int, resolution: int, se_ratio: float = 0.0) -> Block:
+        """The block of one layer for one choice index, at an input of `resolution` pixels to that layer."""
+        place, candidate = self.layers[layer], self.choices[choice]
+        return Block(
+            "mbconv",
+            place.in_channels,
+            place.out_channels,
+            resolution,
+            place.stride,
+            candidate.kernel,
+            candidate.expansion,
+            se_ratio,
+            "swish" if se_ratio else "relu6",
+        )
+
+    def all_blocks(self, resolution: int, num_classes: int = 1000, in_channels: int = 3) -> tuple[Block, ...]:
+        """Every distinct block that any architecture of the space can contain, in network order."""
+        distinct: dict[Block, None] = {}
+        per_choice = [
+            self.blocks(self.uniform(index), resolution, num_classes, in_channels) for index in range(len(self.choices))
+        ]
+        for candidates in zip(*per_choice, strict=True):
+            distinct.update(dict.fromkeys(candidates))
+        return tuple(distinct)
+
+    def cost(
+        self, architecture: Architecture, resolution: int = 224, num_classes: int = 1000, in_channels: int = 3
+    ) -> Cost:
+        """Exact parameters and multiply-adds of a network, by arithmetic alone."""
+        return sum((b.cost for b in self.blocks(architecture, resolution, num_classes, in_channels)), Cost())
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A genotype: one choice index per layer of a named space.
+
+    Its text is the space, a colon and the choices (`b:E3K7-E3K3-...`), with `+se1` or `+se0.5` for the variant with
+    squeeze-and-excitation (ratio to the block's input channels) and Swish in every searchable layer.
+    """
+
+    space: str
+    choices: tuple[int, ...]
+    se_ratio: float = 0.0
+
+    def __str__(self) -> str:
+        names = [str(choice) for choice in get_space(self.space).choices]
+        suffix = f"+se{self.se_ratio:g}" if self.se_ratio else ""
+        return f"{self.space}:{'-'.join(names[index] for index in self.choices)}{suffix}"
+
+    @classmethod
+    def parse(cls, text: str) -> Architecture:
+        """Read the text form.
+
+        Raises:
+            ValueError: unknown space, wrong number of layers, or a choice that the space does not have.
+        """
+        match = re.fullmatch(r"([\w-]+):([EK\d-]+?)(?:\+se(\d+(?:\.\d+)?))?", text.strip())
+        if not match:
+            raise ValueError(f"'{text}' is not an architecture: expected something like b:E3K7-E3K3-...")
+        space = get_space(match[1])
+        names = match[2].split("-")
+        if len(names) != len(space.layers):
+            raise ValueError(f"'{text}' names {len(names)} blocks; space {space.name} has {len(space.layers)} layers")
+        known = {str(choice): index for index, choice in enumerate(space.choices)}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"space {space.name} has no choice block '{unknown[0]}': choose from {', '.join(known)}")
+        se_ratio = float(match[3] or 0)
+        if not 0 <= se_ratio <= 1:
+            raise ValueError(f"'{text}': the squeeze-and-excitation ratio must lie between 0 and 1")
+        return cls(space.name, tuple(known[name] for name in names), se_ratio)
+
+    def with_se(self, se_ratio: float) -> Architecture:
+        """The same choices with squeeze-and-excitation and Swish (0 for neither)."""
+        return replace(self, se_ratio=se_ratio)
+
+
+def list_spaces() -> list[str]:
+    """Names of the spaces that come with the package."""
+    return sorted(path.stem for path in SPACES_FOLDER.glob("*.yaml"))
+
+
+@lru_cache
+def get_space(name: str) -> SearchSpace:
+    """A space by name.
+
+    Raises:
+        ValueError: there is no space of that name.
+    """
+    path = SPACES_FOLDER / f"{name}.yaml"
+    if name not in list_spaces():
+        raise ValueError(f"unknown search space '{name}': choose from {', '.join(list_spaces())}")
+    return _read_space(name, yaml.safe_load(path.read_text()))
+
+
+def _read_space(name: str, data: dict[str, Any]) -> SearchSpace:
+    layers: list[Layer] = []
+    in_channels = data["separable_channels"]
+    for group in data["layers"]:
+        for repeat in range(group["repeat"]):
+            stride = group["stride"] if repeat == 0 else 1
+            layers.append(Layer(group["stage"], in_channels, group["channels"], stride))
+            in_channels = group["channels"]
+    return SearchSpace(
+        name=name,
+        description=data["description"],
+        stem_channels=data["stem_channels"],
+        separable_channels=data["separable_channels"],
+        layers=tuple(layers),
+        head_channels=data["head_channels"],
+        choices=tuple(Choice.parse(text) for text in data["choices"]),
+    )
