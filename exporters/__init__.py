@@ -1,0 +1,19 @@
+"""How a network leaves: export, parity with PyTorch, and the passport that says what was checked."""
+
+from .errors import ExportError
+from .onnx import Preprocessing, export_onnx
+from .parity import Parity, compare, onnx_logits
+from .passport import Accuracy, ExportedFile, LatencyRecord, Passport
+
+__all__ = [
+    "Accuracy",
+    "ExportError",
+    "ExportedFile",
+    "LatencyRecord",
+    "Parity",
+    "Passport",
+    "Preprocessing",
+    "compare",
+    "export_onnx",
+    "onnx_logits",
+]

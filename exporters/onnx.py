@@ -1,0 +1,70 @@
+"""ONNX: one self-describing file with a dynamic batch, the same bytes for the same weights."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import onnx
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What is done to an RGB image before it enters the network.
+
+    The shorter side is resized (bilinear) to resolution / crop_pct, the centre is cropped, pixels in 0..1 are
+    normalised per channel, channels come first.
+    """
+
+    resolution: int
+    crop_pct: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def export_onnx(
+    network: nn.Module, preprocessing: Preprocessing, classes: Sequence[str], opset: int, name: str
+) -> bytes:
+    """Serialise a network.
+
+    The model's input `images` is float32 `[batch, 3, resolution, resolution]`, its output `logits` float32
+    `[batch, classes]`. The metadata holds `preprocessing` and `labels` as JSON, and `name`.
+
+    Args:
+        network: on the CPU; put into evaluation mode.
+        preprocessing: goes into the metadata; its resolution is the model's.
+        classes: label names in logit order.
+        opset: ONNX operator set.
+        name: the network's name.
+    """
+    network.eval()
+    example = torch.zeros(1, len(preprocessing.mean), preprocessing.resolution, preprocessing.resolution)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The exporter that traces takes under 1 s per network here, the one built on torch.export 8 to 20 s, and both
+        # leave the same operators.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            (example,),
+            buffer,  # pyright: ignore[reportArgumentType]  # this exporter writes to buffers too
+            dynamo=False,
+            opset_version=opset,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    metadata = {
+        "name": name,
+        "preprocessing": json.dumps(asdict(preprocessing)),
+        "labels": json.dumps(list(classes)),
+    }
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)

@@ -1,0 +1,71 @@
+"""Parity: does the exported file answer as the network does, on real images?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from .errors import ExportError
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Differences between a network and its exported file.
+
+    Attributes:
+        images: how many images were compared.
+        max_abs_difference: largest difference of a logit.
+        max_relative_difference: the same, relative to the largest logit of the network.
+        top1_agreement: share of images with the same answer.
+    """
+
+    images: int
+    max_abs_difference: float
+    max_relative_difference: float
+    top1_agreement: float
+
+
+def onnx_logits(content: bytes) -> Callable[[Tensor], Tensor]:
+    """A function from images `[B, C, H, W]` to the ONNX model's logits, on the CPU.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the model.
+    """
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own types, which share no base but Exception
+        raise ExportError(f"ONNX Runtime cannot load the exported model: {' '.join(str(error).split())}") from error
+    return lambda images: torch.from_numpy(session.run(None, {"images": np.ascontiguousarray(images.numpy())})[0])
+
+
+@torch.inference_mode()
+def compare(
+    network: nn.Module, exported: Callable[[Tensor], Tensor], batches: Iterable[Tensor], tolerance: float
+) -> Parity:
+    """Run both on the same images.
+
+    Args:
+        network: the reference, on the CPU in evaluation mode.
+        exported: the exported model.
+        batches: preprocessed images `[B, C, H, W]`.
+        tolerance: largest `max_relative_difference` that passes; the answers must agree on every image.
+
+    Raises:
+        ExportError: they differ by more.
+    """
+    expected, answered = zip(*((network(images), exported(images)) for images in batches), strict=True)
+    reference, logits = torch.cat(expected), torch.cat(answered)
+    difference = float((reference - logits).abs().max())
+    agreement = float((reference.argmax(1) == logits.argmax(1)).float().mean())
+    parity = Parity(len(reference), difference, difference / float(reference.abs().max()), agreement)
+    if not parity.max_relative_difference <= tolerance or agreement < 1:
+        raise ExportError(
+            f"the exported model differs from PyTorch on {parity.images} images: largest relative difference "
+            f"{parity.max_relative_difference:.2g} (limit {tolerance:.2g}), same answer on {agreement:.1%}"
+        )
+    return parity
