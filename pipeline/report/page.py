@@ -1,0 +1,105 @@
+"""Builds the page: what was read from the run folder goes through the template, and out comes one HTML file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from . import figures, formatting, sections
+from .run_files import as_dict, as_list, read_run
+from .style import network_styles
+
+FOLDER = Path(__file__).parent
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `report/index.html` of a run: one file that holds all it needs and asks no server for anything.
+
+    Only the files of the run folder are read. Sections whose files are missing say so in a sentence, so that a run
+    that stopped early, or is still going, has a report too.
+
+    Args:
+        run_folder: a run folder, of whatever progress.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    page = render(run_folder)
+    path = run_folder / "report" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".index-", suffix=".html")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(page)
+        # mkstemp makes files that only their owner can read; a report is there to be passed on.
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def render(run_folder: Path) -> str:
+    """The page as text."""
+    run = read_run(run_folder)
+    styles = network_styles(run.networks)
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=formatting.count,
+        percent=formatting.percent,
+        ms=formatting.milliseconds,
+        millions=formatting.millions,
+        size=formatting.size,
+        duration=formatting.duration,
+        moment=formatting.moment,
+        difference=formatting.difference,
+        digest=formatting.digest,
+        blocks=formatting.architecture_blocks,
+        mapping=as_dict,
+        items_of=as_list,
+        address=_address,
+        quantity=_quantity,
+    )
+    return environment.get_template("template.html").render(
+        run=run,
+        styles=styles,
+        headline=sections.headline(run),
+        picks=sections.picks(run),
+        exports=sections.exports(run),
+        pareto_plots=sections.pareto_plots(run, styles),
+        latency=sections.latency(run, styles),
+        training=sections.training(run, styles),
+        fairness=sections.fairness(run),
+        search=sections.search(run),
+        details=sections.details(run),
+        names=sections.NAMES,
+        css=(FOLDER / "style.css").read_text(encoding="utf-8"),
+        script=(FOLDER / "draw.js").read_text(encoding="utf-8"),
+        plotlyjs=get_plotlyjs(),
+    )
+
+
+def _address(path: Any) -> str:
+    """A path as a relative link: everything but slashes is quoted, so that no name can turn into another address."""
+    return "/".join(quote(part, safe="") for part in str(path).split("/"))
+
+
+def _quantity(value: Any, name: str) -> str:
+    """A value written the way its quantity is."""
+    return figures.SHOWN[name](value) if name in figures.SHOWN else str(value)

@@ -1,0 +1,201 @@
+"""Reads the files of a run folder, as many as there are.
+
+A run that was stopped lacks some files, and one that is still going may have a last line that is half written. Neither
+is an error for a report: what is missing stays empty, and what cannot be read is named in `RunFiles.problems`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .formatting import number
+
+QUANTITIES = ("accuracy", "latency_ms", "madds", "params")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One architecture that the search scored: a row of `search/pareto.csv`."""
+
+    architecture: str
+    values: dict[str, float | None]
+    feasible: bool
+    on_front: bool
+    generation: int | None
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """An upper limit of a quantity, such as `latency_ms<=8.1`."""
+
+    quantity: str
+    limit: float
+
+
+@dataclass(slots=True)
+class RunFiles:
+    """What a run folder holds; empty where a file is missing."""
+
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    config_text: str = ""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    supernet_metrics: list[dict[str, Any]] = field(default_factory=list)
+    fairness: dict[str, Any] = field(default_factory=dict)
+    oneshot: dict[str, Any] = field(default_factory=dict)
+    table: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
+    scored: list[Scored] = field(default_factory=list)
+    picks: list[dict[str, Any]] = field(default_factory=list)
+    history: dict[str, Any] = field(default_factory=dict)
+    retrain_metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    retrain_results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    passports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def networks(self) -> list[str]:
+        """Names of all networks of the run, picks first: the order that decides their colours."""
+        named = [pick["name"] for pick in self.picks]
+        return list(dict.fromkeys([*named, *self.retrain_metrics, *self.passports]))
+
+    @property
+    def objectives(self) -> list[str]:
+        """Quantities that the search optimised; accuracy and latency where the run does not say."""
+        objectives = self.history.get("objectives")
+        found = [name for name in objectives if name in QUANTITIES] if isinstance(objectives, dict | list) else []
+        return found or ["accuracy", "latency_ms"]
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        """Upper limits that the search kept."""
+        matches = (
+            re.fullmatch(r"\s*(\w+)\s*<=\s*(\S+)\s*", str(text)) for text in as_list(self.history.get("constraints"))
+        )
+        found = ((match[1], number(match[2])) for match in matches if match)
+        return [Constraint(quantity, limit) for quantity, limit in found if limit is not None]
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read every file of a run folder that the report shows."""
+    run = RunFiles(folder)
+    reader = _Reader(folder, run.problems)
+    run.config_text = reader.text("config.yaml") or ""
+    run.config = reader.yaml("config.yaml")
+    run.manifest = reader.mapping("manifest.json")
+    run.supernet_metrics = reader.lines("supernet/metrics.jsonl")
+    run.fairness = reader.mapping("supernet/fairness.json")
+    run.oneshot = reader.mapping("oneshot/scores.json")
+    run.table = reader.mapping("latency/table.json")
+    run.validation = reader.mapping("latency/validation.json")
+    run.scored = reader.scored("search/pareto.csv")
+    run.picks = [pick for pick in reader.mappings("search/picks.json") if isinstance(pick.get("name"), str)]
+    run.history = reader.mapping("search/history.json")
+    for name in reader.subfolders("retrain"):
+        run.retrain_metrics[name] = reader.lines(f"retrain/{name}/metrics.jsonl")
+        run.retrain_results[name] = reader.mapping(f"retrain/{name}/result.json")
+    for name in reader.subfolders("export"):
+        if passport := reader.mapping(f"export/{name}/passport.json"):
+            run.passports[name] = passport
+    return run
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+class _Reader:
+    """Reads files below a folder and notes which of them could not be read."""
+
+    def __init__(self, folder: Path, problems: list[str]) -> None:
+        self.folder = folder
+        self.problems = problems
+
+    def text(self, name: str) -> str | None:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            self._note(name, str(error))
+            return None
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        return as_dict(self._json(name))
+
+    def mappings(self, name: str) -> list[dict[str, Any]]:
+        return [item for item in as_list(self._json(name)) if isinstance(item, dict)]
+
+    def yaml(self, name: str) -> dict[str, Any]:
+        text = self.text(name)
+        try:
+            return as_dict(yaml.safe_load(text)) if text else {}
+        except yaml.YAMLError:
+            self._note(name, "it is not valid YAML")
+            return {}
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Records of a JSON-lines file; the last line of a killed run may be torn, and is left out silently."""
+        records: list[dict[str, Any]] = []
+        torn: list[int] = []
+        lines = (self.text(name) or "").splitlines()
+        for position, line in enumerate(lines):
+            try:
+                records.append(as_dict(json.loads(line)))
+            except ValueError:
+                torn.append(position)
+        if any(position < len(lines) - 1 for position in torn):
+            self._note(name, f"{len(torn)} of its {len(lines)} lines are not valid JSON")
+        return records
+
+    def scored(self, name: str) -> list[Scored]:
+        rows: Iterable[dict[str, Any]] = csv.DictReader((self.text(name) or "").splitlines())
+        return [
+            Scored(
+                architecture=row.get("architecture") or "",
+                values={quantity: number(row.get(quantity)) for quantity in QUANTITIES},
+                feasible=_flag(row.get("feasible"), otherwise=True),
+                on_front=_flag(row.get("on_front")),
+                generation=None if (found := number(row.get("generation"))) is None else int(found),
+                extrapolated=_flag(row.get("extrapolated")),
+            )
+            for row in rows
+        ]
+
+    def subfolders(self, name: str) -> list[str]:
+        parent = self.folder / name
+        return sorted(child.name for child in parent.iterdir() if child.is_dir()) if parent.is_dir() else []
+
+    def _json(self, name: str) -> Any:
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError:
+            self._note(name, "it is not valid JSON")
+            return None
+
+    def _note(self, name: str, reason: str) -> None:
+        note = f"{name} could not be read ({reason}); what it holds is left out."
+        if note not in self.problems:
+            self.problems.append(note)
+
+
+def _flag(value: str | None, *, otherwise: bool = False) -> bool:
+    return otherwise if not value else value.strip().lower() in {"true", "1", "yes"}

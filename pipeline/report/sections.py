@@ -1,0 +1,322 @@
+"""What each section of the page says, as plain data for the template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import figures
+from .formatting import count, number, percent
+from .latency import Comparison, compare, entries, prediction
+from .run_files import QUANTITIES, RunFiles, Scored, as_dict, as_list
+from .style import NetworkStyle
+
+NAMES = {"accuracy": "accuracy", "latency_ms": "latency", "madds": "multiply-adds", "params": "parameters"}
+"""What a quantity is called in a sentence."""
+
+DEMONSTRATION = "digits"
+"""The embedded data set: real images, but no evidence about anyone's own."""
+
+MAX_FRONT_ROWS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What one has to know first."""
+
+    target: str
+    preset: str
+    dataset: str
+    demonstration: bool
+    fitted: bool
+    extrapolated: bool
+    best_top1: float | None
+    best_name: str
+    fastest_ms: float | None
+    fastest_name: str
+    kept: int
+    judged: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One pick of the search, and whether it keeps every limit; None where there is no limit to keep."""
+
+    name: str
+    architecture: str
+    values: dict[str, float | None]
+    kept: bool | None
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One exported network: its passport, the latency predicted for the target, and whether the limits are kept."""
+
+    name: str
+    passport: dict[str, Any]
+    accuracy: dict[str, Any]
+    parity: dict[str, Any]
+    predicted: dict[str, Any] | None
+    measured: list[dict[str, Any]]
+    kept: bool | None
+
+
+@dataclass(slots=True)
+class Latency:
+    """The latency model of the run, and how its predictions compare with measurements."""
+
+    comparisons: list[Comparison]
+    plot: figures.Plot | None
+    facts: list[tuple[str, str]]
+    device: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Training:
+    """Curves of both trainings, and what the supernet reached."""
+
+    supernet_plot: figures.Plot | None = None
+    retrain_plot: figures.Plot | None = None
+    oneshot: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """The ledger in numbers."""
+
+    blocks: int
+    layers: int
+    choices: int
+    least: float
+    most: float
+    equal: bool
+    always_equal: bool
+    plot: figures.Plot
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What the search was asked to keep, and how it went."""
+
+    satisfiability: list[dict[str, Any]]
+    plot: figures.Plot | None
+    front: list[Scored]
+    front_size: int
+    scored: int
+    generations: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """How the run came about."""
+
+    stages: list[tuple[str, dict[str, Any]]]
+    facts: list[tuple[str, str]]
+    versions: list[tuple[str, str]]
+    machine: list[tuple[str, str]]
+    lineage: list[tuple[str, dict[str, Any]]]
+
+
+def headline(run: RunFiles) -> Headline:
+    """The run in a few facts; a target and preset that the configuration does not name come from the folder's name."""
+    folder_target, _, folder_preset = run.folder.resolve().name.partition("-")
+    found = exports(run)
+    accurate = [(top1, e.name) for e in found if (top1 := number(e.accuracy.get("onnx_top1"))) is not None]
+    fast = [(float(e.predicted["latency_ms"]), e.name) for e in found if e.predicted]
+    judged = [item.kept for item in (found or picks(run)) if item.kept is not None]
+    seconds = [s for _, stage in details(run).stages if (s := number(stage.get("seconds"))) is not None]
+    dataset = _dataset(run)
+    best, fastest = max(accurate, default=(None, "")), min(fast, default=(None, ""))
+    return Headline(
+        target=_target(run) or folder_target,
+        preset=_name(run.config.get("preset")) or folder_preset,
+        dataset=dataset,
+        demonstration=dataset == DEMONSTRATION,
+        fitted="fitted" in (run.validation.get("kind"), run.table.get("kind"))
+        or any(e.predicted and e.predicted.get("table_kind") == "fitted" for e in found),
+        extrapolated=any(p.extrapolated for p in picks(run))
+        or any(bool(e.predicted and e.predicted.get("extrapolated")) for e in found),
+        best_top1=best[0],
+        best_name=best[1],
+        fastest_ms=fastest[0],
+        fastest_name=fastest[1],
+        kept=sum(judged),
+        judged=len(judged),
+        seconds=sum(seconds) if seconds else None,
+    )
+
+
+def picks(run: RunFiles) -> list[Pick]:
+    """The picks as the search saw them: accuracy with inherited weights, on held-out training images."""
+    extrapolated = {s.architecture for s in run.scored if s.extrapolated}
+    rows: list[Pick] = []
+    for pick in run.picks:
+        values = {quantity: number(pick.get(quantity)) for quantity in QUANTITIES}
+        architecture = str(pick.get("architecture", ""))
+        rows.append(Pick(pick["name"], architecture, values, _kept(run, values), architecture in extrapolated))
+    return rows
+
+
+def exports(run: RunFiles) -> list[Export]:
+    """The exported networks, picks first."""
+    rows: list[Export] = []
+    for name in run.networks:
+        if (passport := run.passports.get(name)) is None:
+            continue
+        predicted = prediction(passport, _target(run))
+        values = {
+            "latency_ms": number(predicted["latency_ms"]) if predicted else None,
+            "madds": number(passport.get("madds")),
+            "params": number(passport.get("params")),
+        }
+        rows.append(
+            Export(
+                name,
+                passport,
+                as_dict(passport.get("accuracy")),
+                as_dict(passport.get("parity")),
+                predicted,
+                entries(passport, "measured"),
+                _kept(run, values),
+            )
+        )
+    return rows
+
+
+def pareto_plots(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> list[figures.Plot]:
+    """One plot of accuracy over each cost that was an objective."""
+    costs = [quantity for quantity in run.objectives if quantity != "accuracy"] or ["latency_ms"]
+    return [
+        figures.pareto(run, cost, styles)
+        for cost in costs
+        if any(s.values["accuracy"] is not None and s.values[cost] is not None for s in run.scored)
+    ]
+
+
+def latency(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> Latency:
+    """Predictions beside measurements; those of one device where there are any, since only they can be equal."""
+    found = [c for e in exports(run) if (c := compare(e.name, e.passport, _target(run))) is not None]
+    same = [c for c in found if c.same_device]
+    comparisons = same or found
+    # The table carries the validation that it was made with; the run's own file comes later and counts.
+    validation = as_dict(run.table.get("validation")) | run.validation
+    facts = [
+        ("Table", _name(validation.get("table")) or _name(run.table.get("name"))),
+        ("Kind", _name(validation.get("kind")) or _name(run.table.get("kind"))),
+        ("Blocks measured", count(validation["n"]) if number(validation.get("n")) is not None else ""),
+        ("Leave-one-out error", _error(validation.get("loo_mape"))),
+        ("Leave-one-shape-out error", _error(validation.get("grouped_mape"))),
+        ("Runtime", _name(run.table.get("runtime"))),
+        ("Precision", _name(run.table.get("precision"))),
+        ("Source", _name(run.table.get("source"))),
+    ]
+    return Latency(
+        comparisons,
+        figures.latency(comparisons, styles) if comparisons else None,
+        [(label, value) for label, value in facts if value],
+        as_dict(run.table.get("device")),
+    )
+
+
+def training(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> Training:
+    """Loss and accuracy of the supernet, then the accuracy of the retrained networks."""
+    loss = figures.supernet_loss(run.supernet_metrics)
+    ordered = {name: run.retrain_metrics[name] for name in run.networks if name in run.retrain_metrics}
+    return Training(
+        loss,
+        figures.retraining(ordered, styles),
+        run.oneshot,
+    )
+
+
+def fairness(run: RunFiles) -> Fairness | None:
+    """The ledger, judged by its counts; None without a full one."""
+    counts = [[number(value) for value in as_list(layer)] for layer in as_list(run.fairness.get("counts"))]
+    whole = [[value for value in layer if value is not None] for layer in counts]
+    choices = len(as_list(run.fairness.get("choices"))) or (len(whole[0]) if whole else 0)
+    if not whole or not choices or any(len(layer) != choices for layer in whole):
+        return None
+    every = [value for layer in whole for value in layer]
+    equal = min(every) == max(every)
+    return Fairness(
+        blocks=len(every),
+        layers=len(whole),
+        choices=choices,
+        least=min(every),
+        most=max(every),
+        equal=equal,
+        always_equal=equal and run.fairness.get("equal_after_every_step") is True,
+        plot=figures.fairness(run.fairness, whole),
+    )
+
+
+def search(run: RunFiles) -> Search:
+    """Satisfiability, the hypervolume's course, and the front in numbers."""
+    values = [value for v in as_list(run.history.get("hypervolume")) if (value := number(v)) is not None]
+    generations = [s.generation for s in run.scored if s.generation is not None]
+    cost = next((quantity for quantity in run.objectives if quantity != "accuracy"), "latency_ms")
+    front = sorted((s for s in run.scored if s.on_front), key=lambda s: s.values[cost] or 0.0)
+    return Search(
+        satisfiability=[row for row in as_list(run.history.get("satisfiability")) if isinstance(row, dict)],
+        plot=figures.hypervolume(values) if values else None,
+        front=front[:MAX_FRONT_ROWS],
+        front_size=len(front),
+        scored=len(run.scored),
+        generations=len(set(generations)) or None,
+    )
+
+
+def details(run: RunFiles) -> Details:
+    """Stages, machine and versions from the manifest, and the lineage of each exported file."""
+    stages = [(str(name), as_dict(stage)) for name, stage in as_dict(run.manifest.get("stages")).items()]
+    table = as_dict(run.table.get("device"))
+    return Details(
+        stages=stages,
+        facts=[(label, value) for label, value in (("Commit", _name(run.manifest.get("commit"))),) if value],
+        versions=_pairs(run.manifest.get("versions")),
+        machine=_pairs(run.manifest.get("machine")) or _pairs(table),
+        lineage=[(e.name, as_dict(e.passport.get("lineage"))) for e in exports(run)],
+    )
+
+
+def _kept(run: RunFiles, values: Mapping[str, float | None]) -> bool | None:
+    """Whether all limits of known values are kept; None where none can be judged."""
+    known = [(value, c.limit) for c in run.constraints if (value := values.get(c.quantity)) is not None]
+    return all(value <= limit for value, limit in known) if known else None
+
+
+def _target(run: RunFiles) -> str:
+    return _name(run.config.get("target"))
+
+
+def _dataset(run: RunFiles) -> str:
+    """The data set's name, from a passport where there is one, else from the configuration."""
+    lineages = [as_dict(passport.get("lineage")) for passport in run.passports.values()]
+    named = [_name(lineage.get("dataset")) for lineage in lineages]
+    return (
+        next((name for name in named if name), "") or _name(run.config.get("data")) or _name(run.config.get("dataset"))
+    )
+
+
+def _name(value: Any) -> str:
+    """A name that may be given plainly or inside a mapping, such as `data: {source: digits}`."""
+    if isinstance(value, dict):
+        return next((_name(value[key]) for key in ("name", "source", "dataset") if value.get(key)), "")
+    return "" if value is None else str(value)
+
+
+def _error(value: Any) -> str:
+    return percent(value) if number(value) is not None else ""
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    return [(str(key), _plain(item)) for key, item in as_dict(value).items() if item not in (None, "", [], {})]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    return ", ".join(_plain(item) for item in value) if isinstance(value, list) else str(value)
