@@ -1,0 +1,384 @@
+"""The `fairnas` command."""
+
+from __future__ import annotations
+
+from . import environment  # noqa: F401  isort: skip  (before anything loads torch)
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+from rich.table import Table
+
+from .console import console
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from ..models import Architecture
+    from .pipeline import Pipeline
+
+app = typer.Typer(
+    name="fairnas",
+    help="From a folder of images and a target device to deployable networks that keep a latency promise.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+TargetOption = Annotated[str | None, typer.Option("--target", help="Where to deploy: see `fairnas targets`.")]
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="tiny, quickstart, cifar10-cpu, cifar10, imagenet, or the path of a YAML file.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="A folder with train/CLASS/* and val/CLASS/*, or cifar10, cifar100, imagenet, digits."),
+]
+RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder. Default: runs/TARGET-PRESET.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. --set supernet.epochs=3. Repeatable."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+ForceOption = Annotated[str | None, typer.Option("--force", metavar="STAGE", help="Run again from this stage on.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")]
+NetworksArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NETWORK]...", help="fairnas_a, fairnas_b_se, ... or an architecture such as b:E3K7-..."),
+]
+
+
+@app.command()
+def pipeline(
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run everything: supernet, latency, search, retraining, export, report.
+
+    Finished stages are reused, unfinished ones resume: after Ctrl-C, run the same command again.
+    """
+    with _opened(target, preset, data, run, overrides, seed, force) as work:
+        work.everything()
+        _show_exports(work, list(work.picks()), as_json)
+
+
+@app.command()
+def supernet(
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the single-path supernet under strict fairness and score random paths of it."""
+    with _opened(target, preset, data, run, overrides, seed, force) as work:
+        work.supernet()
+        scores = json.loads((work.run.folder / "oneshot" / "scores.json").read_text())
+        _answer(
+            as_json,
+            scores,
+            f"one-shot top-1 on {scores['images']} held-out images: {scores['heldout_top1_mean']:.1%} "
+            f"± {scores['heldout_top1_std']:.1%} over {scores['paths']} random paths",
+        )
+
+
+@app.command()
+def profile(
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time every distinct block of the space at deploy size on the target, into RUN/latency/table.json.
+
+    A target with a shipped table has nothing to time: its table is checked and copied.
+    """
+    with _opened(target, preset, data, run, overrides, None, force) as work:
+        work.latency()
+        path = work.run.folder / "latency" / "table.json"
+        table = json.loads(path.read_text())
+        summary = {"path": str(path), "kind": table["kind"], "device": table["device"], "blocks": len(table["blocks"])}
+        what = f"{len(table['blocks'])} blocks measured" if table["blocks"] else "fitted, nothing to measure"
+        _answer(as_json, summary, f"{path}: {table['device']['name']}, {what}")
+
+
+@app.command()
+def search(
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search the supernet for the target with NSGA-II.
+
+    Limits: --set 'search.constraints=[latency_ms<=8, madds<=400e6]'; the default is the median network's latency.
+    """
+    with _opened(target, preset, data, run, overrides, seed, force) as work:
+        work.supernet()
+        work.latency()
+        work.search()
+        picks = json.loads((work.run.folder / "search" / "picks.json").read_text())
+        lines = [
+            f"{p['name']}  top-1 {p['accuracy']:.1%}  {p['latency_ms']:.2f} ms  {p['madds'] / 1e6:.1f}M multiply-adds"
+            for p in picks
+        ]
+        _answer(as_json, picks, "\n".join(lines))
+
+
+@app.command()
+def retrain(
+    networks: NetworksArgument = None,
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train networks stand-alone: the search's picks, or the ones named."""
+    named = _parse_networks(networks)
+    with _opened(target, preset, data, run, overrides, seed, force) as work:
+        chosen = _prepare(work, named)
+        work.retrain(chosen)
+        results = [json.loads((work.run.folder / "retrain" / name / "result.json").read_text()) for name in chosen]
+        _answer(as_json, results, "\n".join(f"{r['name']}  top-1 {r['val_top1']:.1%}" for r in results))
+
+
+@app.command()
+def export(
+    networks: NetworksArgument = None,
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Export networks (the picks, or the ones named) after training them, with parity check and passport."""
+    named = _parse_networks(networks)
+    with _opened(target, preset, data, run, overrides, seed, force) as work:
+        if named is not None:
+            work.latency(named)  # first: a table that cannot price a network is known before it is trained
+        chosen = _prepare(work, named)
+        work.retrain(chosen)
+        work.export(chosen, latency_of_each=named is not None)
+        _show_exports(work, list(chosen), as_json)
+
+
+@app.command()
+def report(
+    target: TargetOption = None,
+    preset: PresetOption = "quickstart",
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write RUN/report/index.html from what the run folder holds."""
+    from .config import load_config
+    from .report import write_report
+
+    folder = run or Path("runs") / f"{load_config(preset, target=target).target}-{Path(preset).stem}"
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"{folder} is not a run folder: it has no manifest.json")
+    path = write_report(folder)
+    _answer(as_json, {"path": str(path)}, str(path))
+
+
+@app.command()
+def targets(as_json: JsonOption = False) -> None:
+    """List the targets: device, where latency comes from, formats."""
+    from ..latency_tables import get_target, list_targets, load_table
+
+    rows: list[dict[str, Any]] = []
+    for name in list_targets():
+        target = get_target(name)
+        row = target.model_dump(mode="json")
+        row["kind"] = load_table(target.table).kind if target.table else "measured on demand"
+        rows.append(row)
+    _table(as_json, rows, ("name", "title", "kind", "formats"))
+
+
+@app.command()
+def models(
+    resolution: Annotated[int, typer.Option(help="Height and width of the input, in pixels.", min=32)] = 224,
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """List the published networks and the extremes of both spaces with exact parameters and multiply-adds."""
+    from ..models import PUBLISHED, get_space, list_spaces
+
+    networks = dict(PUBLISHED)
+    for space in list_spaces():
+        networks |= {f"{space}-all-{choice}": get_space(space).uniform(choice) for choice in ("E3K3", "E6K7")}
+    rows: list[dict[str, Any]] = []
+    for name, architecture in networks.items():
+        cost = get_space(architecture.space).cost(architecture, resolution, classes)
+        rows.append(
+            {
+                "name": name,
+                "params": cost.params,
+                "madds": cost.madds,
+                "madds_m": round(cost.madds / 1e6, 3),
+                "se_ratio": architecture.se_ratio,
+                "resolution": resolution,
+                "classes": classes,
+                "architecture": str(architecture),
+            }
+        )
+    _table(as_json, rows, ("name", "params", "madds_m", "architecture"))
+
+
+@contextmanager
+def _opened(
+    target: str | None,
+    preset: str,
+    data: str | None,
+    run: Path | None,
+    overrides: list[str] | None,
+    seed: int | None,
+    force: str | None,
+) -> Iterator[Pipeline]:
+    """The pipeline on its run folder. Configuration, target and images are checked before anything is written."""
+    from .config import load_config
+
+    sources = [f"data.source={json.dumps(data)}"] if data is not None else []
+    config = load_config(preset, [*sources, *(overrides or [])], target=target, seed=seed)
+
+    from ..latency_tables import get_target
+    from .pipeline import STAGES, Pipeline, open_dataset
+    from .runs import Run
+
+    get_target(config.target)
+    if force is not None and force not in STAGES:
+        raise UserError(f"unknown stage '{force}': choose from {', '.join(STAGES)}")
+    dataset = open_dataset(config)
+    with Run(run or Path("runs") / f"{config.target}-{config.preset}") as held:
+        if force is not None:
+            held.forced = set(STAGES[STAGES.index(force) :])
+        yield Pipeline(config, held, dataset)
+
+
+def _parse_networks(texts: list[str] | None) -> dict[str, Architecture] | None:
+    if not texts:
+        return None
+    from ..models import parse_network
+    from .pipeline import network_names
+
+    try:
+        return network_names([(text, parse_network(text)) for text in texts])
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _prepare(work: Pipeline, named: dict[str, Architecture] | None) -> dict[str, Architecture]:
+    """Run what must come before retraining, and say which networks it is about."""
+    if named is None or work.config.retrain.init == "inherited":
+        work.supernet()
+    if named is not None:
+        return named
+    work.latency()
+    work.search()
+    return work.picks()
+
+
+def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
+    passports = [json.loads((work.run.folder / "export" / name / "passport.json").read_text()) for name in names]
+    if as_json:
+        print(json.dumps({"run": str(work.run.folder), "exported": passports}, indent=1))
+        return
+    shown = Table(title=f"exported to {work.run.folder / 'export'}", title_justify="left")
+    for column in ("", "top-1", "predicted", "measured here", "multiply-adds", "parameters", "parity"):
+        shown.add_column(column, justify="right" if column else "left")
+    for passport in passports:
+        predicted, measured = passport["latency"]
+        marks = [predicted["table_kind"]] + (["extrapolated"] if predicted["extrapolated"] else [])
+        note = "" if marks == ["measured"] else f" [yellow]({', '.join(marks)})[/]"
+        shown.add_row(
+            passport["name"],
+            f"{passport['accuracy']['onnx_top1']:.1%}",
+            f"{predicted['latency_ms']:.2f} ms {predicted['target']}{note}",
+            f"{measured['latency_ms']:.2f} ms",
+            f"{passport['madds'] / 1e6:.1f}M",
+            f"{passport['params'] / 1e6:.2f}M",
+            f"{passport['parity']['max_relative_difference']:.1e}",
+        )
+    console.print(shown)
+    report = work.run.folder / "report" / "index.html"
+    if report.exists():
+        console.print(f"report   {report}")
+
+
+def _answer(as_json: bool, value: Any, text: str) -> None:
+    print(json.dumps(value, indent=1) if as_json else text)
+
+
+def _table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    shown = Table()
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        cells = [row[column] for column in columns]
+        shown.add_row(
+            *[
+                ", ".join(cell) if isinstance(cell, list) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+                for cell in cells
+            ]
+        )
+    type(console)().print(shown)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit code 2, Ctrl-C is exit code 130."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
+        code = 130
+    except Exception as error:
+        if not _is_users(error):
+            raise
+        console.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
+        code = 2
+    sys.exit(code or 0)
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether one line says all there is to say."""
+    from ..exporters import ExportError
+    from ..latency_tables import LatencyError
+
+    return isinstance(error, UserError | LatencyError | ExportError | OSError)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""The story of a run: from images to deployable networks, one stage after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from ..latency_tables import LatencyTable, Predictor, get_target, load_table, open_device, profile_blocks
+from ..models import Architecture, Block, Supernet, get_space
+from . import evaluate, export, retrain, train_supernet
+from .config import Config
+from .console import console, progress_bar
+from .data import Dataset, load_dataset
+from .files import sha256_json, write_atomic, write_json
+from .provenance import commit
+from .report import write_report
+from .runs import Run, Stage, Workspace
+from .search import stage as search
+from .search.costs import space_costs
+
+STAGES = ("supernet", "oneshot", "latency", "search", "retrain", "export", "report")
+LATENCY_VERSION = 1
+REPORT_VERSION = 1
+
+
+class Pipeline:
+    """The stages of one run. Each method runs a stage, or finds it done, after the stages that it needs.
+
+    Args:
+        config: what to do.
+        run: the open run folder.
+        dataset: the checked images.
+    """
+
+    def __init__(self, config: Config, run: Run, dataset: Dataset) -> None:
+        self.config, self.run, self.dataset = config, run, dataset
+        self.target = get_target(config.target)
+        self.proxy_space = get_space(config.space).scaled(config.proxy.width)
+        self.deploy_space = get_space(config.space).scaled(config.deploy.width)
+        run.write_config(config.to_yaml())
+
+    def everything(self) -> None:
+        """All stages."""
+        self.supernet()
+        self.latency()
+        self.search()
+        picks = self.picks()
+        self.retrain(picks)
+        self.export(picks)
+        self.report()
+
+    def supernet(self) -> None:
+        """Train the supernet and score random paths of it."""
+        config = self.config
+        self.run.execute(
+            Stage(
+                "supernet",
+                train_supernet.VERSION,
+                {
+                    "seed": config.seed,
+                    "space": config.space,
+                    "proxy": config.proxy.model_dump(),
+                    "supernet": config.supernet.model_dump(exclude={"checkpoint_seconds"}),
+                    "heldout": config.data.heldout,
+                },
+                {"dataset": self.dataset.digest},
+                train_supernet.OUTPUTS,
+                lambda work: train_supernet.train_supernet(config, self.proxy_space, self.dataset, work),
+            )
+        )
+        self.run.execute(
+            Stage(
+                "oneshot",
+                evaluate.VERSION,
+                {"seed": config.seed, "proxy": config.proxy.model_dump(), "scoring": config.scoring.model_dump()},
+                {"supernet": self.run.digest("supernet", "weights.safetensors")},
+                evaluate.OUTPUTS,
+                lambda work: evaluate.score_random_paths(self._supernet, self.dataset, config, work),
+            )
+        )
+
+    def latency(self, named: dict[str, Architecture] | None = None) -> None:
+        """Measure the target's blocks, or take its table: those of the space, or of each named network."""
+        if named is None:
+            blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
+            self.run.execute(self._latency_stage("latency", blocks))
+            return
+        for name, architecture in named.items():
+            self.run.execute(self._latency_stage(f"latency/{name}", self._blocks(architecture)))
+
+    def search(self) -> None:
+        """Search the supernet, and forget what was made of earlier picks."""
+        config = self.config
+        costs = space_costs(
+            self.deploy_space, self._predictor("latency"), config.deploy.resolution, len(self.dataset.classes)
+        )
+        satisfiability = search.check_constraints(config.search, self.deploy_space, costs)
+
+        def work(workspace: Workspace) -> None:
+            scorer = evaluate.PathScorer(self._supernet, self.dataset, config)
+            search.search(config.search, config.seed, self.deploy_space, costs, satisfiability, scorer.score, workspace)
+
+        self.run.execute(
+            Stage(
+                "search",
+                search.VERSION,
+                {
+                    "seed": config.seed,
+                    "proxy": config.proxy.model_dump(),
+                    "deploy": config.deploy.model_dump(),
+                    "scoring": config.scoring.model_dump(exclude={"random_paths"}),
+                    "search": config.search.model_dump(),
+                },
+                {
+                    "supernet": self.run.digest("supernet", "weights.safetensors"),
+                    "latency": self.run.digest("latency", "table.json"),
+                },
+                search.OUTPUTS,
+                work,
+            )
+        )
+        picks = self.picks()
+        for stage in self.run.stages():
+            kind, _, name = stage.partition("/")
+            if kind in ("retrain", "export") and name.startswith("pick-") and name not in picks:
+                self.run.discard(stage)
+
+    def picks(self) -> dict[str, Architecture]:
+        """The search's picks by name."""
+        rows = json.loads((self.run.folder / "search" / "picks.json").read_text())
+        return {row["name"]: Architecture.parse(row["architecture"]) for row in rows}
+
+    def retrain(self, networks: dict[str, Architecture]) -> None:
+        """Train networks stand-alone."""
+        config = self.config
+        inherited = config.retrain.init == "inherited"
+        inputs = {"dataset": self.dataset.digest}
+        if inherited:
+            inputs["supernet"] = self.run.digest("supernet", "weights.safetensors")
+        for name, architecture in networks.items():
+            self.run.execute(
+                Stage(
+                    f"retrain/{name}",
+                    retrain.VERSION,
+                    {
+                        "seed": config.seed,
+                        "architecture": str(architecture),
+                        "deploy": config.deploy.model_dump(),
+                        "retrain": config.retrain.model_dump(exclude={"checkpoint_seconds"}),
+                    },
+                    inputs,
+                    retrain.OUTPUTS,
+                    lambda work, name=name, architecture=architecture: retrain.retrain(
+                        name, architecture, config, self.dataset, work, self._supernet if inherited else None
+                    ),
+                )
+            )
+
+    def export(self, networks: dict[str, Architecture], latency_of_each: bool = False) -> None:
+        """Export trained networks; `latency_of_each` when `latency` was given these networks."""
+        config = self.config
+        for name, architecture in networks.items():
+            table_stage = f"latency/{name}" if latency_of_each else "latency"
+            inputs = {
+                "weights": self.run.digest(f"retrain/{name}", "weights.safetensors"),
+                "latency": self.run.digest(table_stage, "table.json"),
+                "dataset": self.dataset.digest,
+            }
+
+            def work(
+                workspace: Workspace,
+                name: str = name,
+                architecture: Architecture = architecture,
+                table_stage: str = table_stage,
+                inputs: dict[str, str] = inputs,
+            ) -> None:
+                lineage = {
+                    "dataset": self.dataset.name,
+                    "dataset_digest": self.dataset.digest,
+                    "config_digest": sha256_json(config.model_dump(mode="json")),
+                    "commit": commit(),
+                    "table_digest": inputs["latency"],
+                }
+                export.export(
+                    name,
+                    architecture,
+                    (self.run.folder / "retrain" / name / "weights.safetensors").read_bytes(),
+                    config,
+                    self.dataset,
+                    self.target,
+                    self._predictor(table_stage),
+                    lineage,
+                    workspace,
+                )
+
+            self.run.execute(
+                Stage(
+                    f"export/{name}",
+                    export.VERSION,
+                    {
+                        "target": config.target,
+                        "architecture": str(architecture),
+                        "deploy": config.deploy.model_dump(),
+                        "export": config.export.model_dump(),
+                    },
+                    inputs,
+                    export.OUTPUTS,
+                    work,
+                )
+            )
+
+    def report(self) -> None:
+        """Write the page that shows the run."""
+        done = {name: entry["outputs"] for name, entry in self.run.manifest["stages"].items() if name != "report"}
+
+        def work(_: Workspace) -> None:
+            write_report(self.run.folder)
+
+        self.run.execute(
+            Stage(
+                "report",
+                REPORT_VERSION,
+                {"config": self.config.model_dump(mode="json")},
+                {"stages": sha256_json(done)},
+                ("index.html",),
+                work,
+            )
+        )
+
+    def _blocks(self, architecture: Architecture) -> tuple[Block, ...]:
+        space = get_space(architecture.space).scaled(self.config.deploy.width)
+        return space.blocks(architecture, self.config.deploy.resolution, len(self.dataset.classes))
+
+    def _latency_stage(self, name: str, blocks: Sequence[Block]) -> Stage:
+        """A stage that leaves `table.json` and `validation.json`.
+
+        Raises:
+            LatencyError: the target's table cannot price one of the blocks.
+        """
+        source = self.config.latency.table or self.target.table
+        shape = sha256_json(sorted(block.signature for block in blocks))
+        if source is not None:
+            table = load_table(source)
+            Predictor(table).predict(blocks)
+            return Stage(
+                name,
+                LATENCY_VERSION,
+                {"target": self.target.name, "blocks": shape},
+                {"table": table.digest()},
+                ("table.json", "validation.json"),
+                lambda work: _write_table(table, work),
+            )
+        device = open_device(self.target)
+        rounds = self.config.latency.rounds
+
+        def measure(workspace: Workspace) -> None:
+            with progress_bar("latency", rounds) as bar:
+                _write_table(profile_blocks(device, blocks, rounds, lambda done, total: bar.advance()), workspace)
+
+        return Stage(
+            name,
+            LATENCY_VERSION,
+            {"target": self.target.name, "rounds": rounds, "blocks": shape},
+            {"device": sha256_json(device.fingerprint())},
+            ("table.json", "validation.json"),
+            measure,
+        )
+
+    def _predictor(self, stage: str) -> Predictor:
+        return Predictor(LatencyTable.load(self.run.folder / stage / "table.json"))
+
+    @cached_property
+    def _supernet(self) -> Supernet:
+        weights = (self.run.folder / "supernet" / "weights.safetensors").read_bytes()
+        return train_supernet.load_supernet(weights, self.proxy_space, len(self.dataset.classes))
+
+
+def network_names(networks: Sequence[tuple[str, Architecture]]) -> dict[str, Architecture]:
+    """Folder names for networks given by name or text: published names stay, others get a digest of their text."""
+    return {
+        text
+        if ":" not in text
+        else f"network-{hashlib.sha256(str(architecture).encode()).hexdigest()[:8]}": architecture
+        for text, architecture in networks
+    }
+
+
+def open_dataset(config: Config) -> Dataset:
+    """Check and load the images before anything is written."""
+    dataset = load_dataset(config.data.source, heldout=config.data.heldout, seed=config.seed)
+    sizes = f"{len(dataset.train):,} to train, {len(dataset.heldout):,} held out, {len(dataset.val):,} to validate"
+    console.print(f"images   {dataset.name}: {len(dataset.classes)} classes, {sizes}")
+    if dataset.demonstration:
+        console.print("[yellow]         a demonstration set: bring your own images with --data FOLDER[/]")
+    return dataset
+
+
+def _write_table(table: LatencyTable, workspace: Workspace) -> None:
+    write_atomic(workspace.folder / "table.json", table.to_json())
+    summary: dict[str, Any] = {"table": table.name, "kind": table.kind, "source": table.source}
+    write_json(workspace.folder / "validation.json", summary | table.validation)

@@ -1,0 +1,45 @@
+"""Where results come from: the commit of this project and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@lru_cache
+def commit() -> str:
+    """The checked-out commit of this project, `+dirty` when files differ from it, or `unknown` outside a checkout."""
+    if not (ROOT / ".git").exists():
+        return "unknown"
+    try:
+        head = _git("rev-parse", "HEAD")
+        return head + ("+dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True, timeout=10
+    ).stdout.strip()
+
+
+@lru_cache
+def machine() -> dict[str, str | int]:
+    """Processor, cores and system of this machine (no host name)."""
+    return {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.platform()}
+
+
+def processor() -> str:
+    """The processor's model name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,199 @@
+"""Run folders: which stages are done, with what, and what may be reused."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from .checkpoint import Checkpoint
+from .console import console
+from .errors import UserError
+from .files import sha256_file, sha256_json, write_atomic, write_json
+from .provenance import commit, machine
+
+CHECKPOINT = "checkpoint.pt"
+KEY_FILE = ".key"
+PACKAGES = ("fairnas", "torch", "torchvision", "timm", "onnx", "onnxruntime", "optuna", "pymoo", "numpy")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Named work: configuration and inputs in, files out.
+
+    Attributes:
+        name: the stage's folder inside the run, for example `search` or `retrain/pick-1`.
+        version: raised when the stage's code changes what it makes of the same inputs.
+        config: the part of the configuration that decides the result.
+        inputs: digests of what is read, by name.
+        outputs: files it leaves in its folder.
+        work: does it; is given the stage's workspace.
+    """
+
+    name: str
+    version: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    work: Callable[[Workspace], None] = field(compare=False)
+
+    @property
+    def key(self) -> str:
+        """What must be unchanged for the outputs to be reused."""
+        return sha256_json([self.name, self.version, dict(self.config), dict(self.inputs)])
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage works."""
+
+    folder: Path
+
+    def checkpoint(self, interval: float) -> Checkpoint:
+        """The checkpoint of unfinished work, saved every `interval` seconds."""
+        return Checkpoint(self.folder / CHECKPOINT, interval)
+
+
+class Run:
+    """A run folder, held by one process at a time.
+
+    Raises:
+        UserError: another process holds it, it cannot be written, or its manifest is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.forced: set[str] = set()
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / ".lock").open("a+")
+        except OSError as error:
+            raise UserError(f"cannot write to run folder {self.folder}: {error.strerror}") from None
+        try:
+            # Not flock: worker processes would inherit that, and hold the folder after this process was killed.
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise UserError(
+                f"run folder {self.folder} is in use by {holder}: wait for it, or name another with --run"
+            ) from None
+        try:
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()} on {platform.node()}")
+            self._lock.flush()
+            self.manifest = self._read_manifest()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    def _read_manifest(self) -> dict[str, Any]:
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return {"stages": {}}
+        try:
+            manifest = json.loads(path.read_text())
+            manifest["stages"].items()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{path} is damaged: delete it to run every stage again") from None
+        return manifest
+
+    def write_config(self, text: str) -> None:
+        """Keep the resolved configuration beside the results."""
+        write_atomic(self.folder / "config.yaml", text)
+
+    def execute(self, stage: Stage) -> bool:
+        """Run a stage unless its outputs are there and still stand for the same key.
+
+        Returns:
+            True when the outputs were reused.
+        """
+        forced = stage.name.split("/")[0] in self.forced
+        if not forced and self._is_current(stage):
+            console.print(f"[green]cached[/]  {stage.name}")
+            return True
+        console.print(f"[bold]running[/] {stage.name}")
+        self._forget(stage.name)
+        folder = self._open_folder(stage, start_again=forced)
+        started = time.monotonic()
+        stage.work(Workspace(folder))
+        self.manifest["stages"][stage.name] = {
+            "key": stage.key,
+            "version": stage.version,
+            "seconds": round(time.monotonic() - started, 3),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "config": dict(stage.config),
+            "inputs": dict(stage.inputs),
+            "outputs": {name: sha256_file(folder / name) for name in stage.outputs},
+        }
+        self._write_manifest()
+        for leftover in (CHECKPOINT, KEY_FILE):
+            (folder / leftover).unlink(missing_ok=True)
+        return False
+
+    def discard(self, stage: str) -> None:
+        """Remove a stage that no longer belongs to the run, with its files."""
+        self._forget(stage)
+        shutil.rmtree(self.folder / stage, ignore_errors=True)
+
+    def stages(self) -> list[str]:
+        """Names of the finished stages."""
+        return list(self.manifest["stages"])
+
+    def _forget(self, stage: str) -> None:
+        if self.manifest["stages"].pop(stage, None):
+            self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        self.manifest |= {"commit": commit(), "versions": versions(), "machine": machine()}
+        write_json(self.folder / "manifest.json", self.manifest)
+
+    def _open_folder(self, stage: Stage, start_again: bool) -> Path:
+        """The stage's folder: with unfinished work of the same key left in place, empty otherwise."""
+        folder = self.folder / stage.name
+        key_file = folder / KEY_FILE
+        if start_again or not key_file.is_file() or key_file.read_text() != stage.key:
+            shutil.rmtree(folder, ignore_errors=True)
+            write_atomic(key_file, stage.key)
+        return folder
+
+    def _is_current(self, stage: Stage) -> bool:
+        entry = self.manifest["stages"].get(stage.name)
+        if not entry or entry["key"] != stage.key:
+            return False
+        for name in stage.outputs:
+            path = self.folder / stage.name / name
+            if not path.is_file() or sha256_file(path) != entry["outputs"].get(name):
+                console.print(f"[yellow]{path} is missing or was changed: running {stage.name} again[/]")
+                return False
+        return True
+
+    def digest(self, stage: str, output: str) -> str:
+        """Digest of a finished stage's output."""
+        return self.manifest["stages"][stage]["outputs"][output]
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}

@@ -1,0 +1,1 @@
+"""Constrained multi-objective search over the architectures of a space."""
