@@ -1,0 +1,119 @@
+# The front door. `make pipeline` and `make test` work in a fresh clone: they set up what they need themselves.
+# Needs GNU make and Python 3.11 or newer with venv; everything else goes into .venv.
+
+TARGET = pixel
+PRESET = quickstart
+DATA =
+RUN =
+SET =
+ARGS =
+
+# Two spaces between a name and its text: `make help` prints these lines.
+#:  pipeline    images to checked, deployable networks: TARGET=pixel PRESET=quickstart DATA=folder RUN=folder SET="key=value ..."
+#:  setup       create .venv and install fairnas at the pinned versions
+#:  test        run the tests: ARGS="-k latency" goes to pytest
+#:  profile     measure what every block costs on TARGET (TARGET=cpu is this machine)
+#:  lint        ruff, pyright and hadolint
+#:  bench       measure how fast the stages run on this machine
+#:  report      write the report of RUN again (default: runs/TARGET-PRESET)
+#:  constraints fill in constraints.txt: what it has no line for gets its newest version
+#:  clean       remove what was built; never touches runs/ or .venv/
+#:  clean-runs  remove runs/: every trained weight and exported network in it
+#:  help        print this list
+
+.DEFAULT_GOAL := help
+.PHONY: pipeline setup setup-dev test profile lint bench report constraints clean clean-runs help moved
+# Two installations into one environment at once would break it.
+.NOTPARALLEL:
+
+VENV := .venv
+# Exists while an installation is under way: one that was killed leaves packages that look installed and are not.
+UNFINISHED := .venv.unfinished
+# Environments hold absolute paths: in a folder that was copied or renamed, this one would run the code of the old place.
+MOVED := $(shell [ -f $(VENV)/.place ] && [ "$$(cat $(VENV)/.place)" != "$$(pwd -P)" ] && echo moved)
+PYTHONS := python3.11 python3.12 python3.13 python3 python
+SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+# Set PYTHON=/path/to/python to choose the interpreter, INSTALLER=pip to do without uv.
+PYTHON =
+INSTALLER = uv
+
+# $(call install,REQUIREMENT)
+define install
+	@if [ -e $(UNFINISHED) ] || [ -n "$(MOVED)" ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+	  found=; for python in $(or $(PYTHON),$(PYTHONS)); do \
+	    if "$$python" -c "$(SUITABLE)" 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "setup: no Python 3.11 or newer with venv found: install python3.11 and python3.11-venv, or name one with PYTHON=" >&2; \
+	    exit 2; \
+	  fi; \
+	  touch $(UNFINISHED) && echo "setup: creating $(VENV) with $$found" && "$$found" -m venv --clear $(VENV) || exit 2; \
+	fi
+	@touch $(UNFINISHED)
+	@if [ "$(INSTALLER)" = uv ] && ! $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+	    || echo "setup: uv cannot be installed; plain pip does it, more slowly"; \
+	fi
+	@if [ "$(INSTALLER)" = uv ] && $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
+	  $(VENV)/bin/python -m uv pip install --python $(VENV)/bin/python -c constraints.txt -e '$(1)' \
+	    || { echo "setup: uv failed; INSTALLER=pip does without it, and with the index of pip's own configuration" >&2; exit 2; }; \
+	else \
+	  $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'; \
+	fi
+	@pwd -P > $(VENV)/.place && rm -f $(UNFINISHED)
+endef
+
+setup: $(VENV)/.installed
+
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))
+	$(call install,.)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))
+	$(call install,.[dev])
+	@touch $(VENV)/.installed $@
+
+pipeline: setup
+	$(VENV)/bin/fairnas pipeline --target $(TARGET) --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
+	  $(foreach item,$(SET),--set '$(item)')
+
+profile: setup
+	$(VENV)/bin/fairnas profile --target $(TARGET) $(foreach item,$(SET),--set '$(item)')
+
+report: setup
+	$(VENV)/bin/fairnas report --run "$(or $(RUN),runs/$(TARGET)-$(PRESET))"
+
+bench: setup
+	$(VENV)/bin/python -m fairnas.pipeline.bench $(ARGS)
+
+test: setup-dev
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+# The link lets pyright resolve `import fairnas.models` without an import hook: the repository root is the package.
+lint: setup-dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	@mkdir -p build/typecheck && ln -sfn ../.. build/typecheck/fairnas
+	$(VENV)/bin/pyright
+	$(VENV)/bin/hadolint Dockerfile
+
+# What belongs to one platform stays out, so that the file serves all: the pinned torch asks for its own CUDA libraries.
+constraints: setup-dev
+	@mkdir -p build
+	echo uv | $(VENV)/bin/python -m uv pip compile --quiet --python $(VENV)/bin/python --extra dev -c constraints.txt \
+	  --no-header --no-annotate --no-emit-index-url pyproject.toml - > build/constraints.all
+	{ sed -n '/^#/p' constraints.txt; sed -E '/^(nvidia|cuda|triton)/d' build/constraints.all; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean:
+	rm -rf build dist fairnas.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -not -path './runs/*' -prune -exec rm -rf {} +
+
+clean-runs:
+	rm -rf runs
+
+help:
+	@sed -n 's/^#:  /  make /p' Makefile
