@@ -1,8 +1,9 @@
-"""A block as an ONNX model: what is run on a device to learn what the block costs there."""
+"""Blocks, alone or in a chain, as ONNX models: what is run on a device to learn what they cost there."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,35 @@ def block_model(block: Block) -> onnx.ModelProto:
         A model from `input` `[1, in_channels, resolution, resolution]` to `output`: `[1, out_channels, r, r]` with
         r = `block.out_resolution`, or `[1, out_channels]` for a classifier.
     """
-    graph = _Graph()
-    _BUILDERS[block.kind](graph, block)
+    return _model(block.signature, {"": block})
+
+
+def network_model(blocks: Sequence[Block]) -> onnx.ModelProto:
+    """The chain of the same blocks as one model: what a whole network costs, without training one.
+
+    Initialisers are called as in `block_model`, after the block's place in the chain: `0.conv.weight`.
+
+    Returns:
+        A model from `input`, shaped as the first block's, to `output`, shaped as the last block's.
+    """
+    return _model("network", {f"{place}.": block for place, block in enumerate(blocks)})
+
+
+def _model(name: str, blocks: Mapping[str, Block]) -> onnx.ModelProto:
+    """A chain of blocks by the prefixes of their weights."""
+    graph, x, chain = _Graph(), "input", list(blocks.values())
+    for prefix, block in blocks.items():
+        graph.prefix = prefix
+        x = _BUILDERS[block.kind](graph, block, x)
     graph.nodes[-1].output[0] = "output"
-    spatial = [] if block.kind == "classifier" else [block.out_resolution] * 2
+    first, last = chain[0], chain[-1]
+    spatial = [] if last.kind == "classifier" else [last.out_resolution] * 2
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
-            block.signature,
-            [_tensor("input", [1, block.in_channels, block.resolution, block.resolution])],
-            [_tensor("output", [1, block.out_channels, *spatial])],
+            name,
+            [_tensor("input", [1, first.in_channels, first.resolution, first.resolution])],
+            [_tensor("output", [1, last.out_channels, *spatial])],
             graph.initializers,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -46,9 +66,14 @@ def block_model(block: Block) -> onnx.ModelProto:
 
 
 class _Graph:
-    """Nodes and weights in the making; each method adds one operation and returns the name of its output."""
+    """Nodes and weights in the making; each method adds one operation and returns the name of its output.
+
+    Attributes:
+        prefix: what the names of weights begin with; constants are shared by all blocks.
+    """
 
     def __init__(self) -> None:
+        self.prefix = ""
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._rng = np.random.default_rng(0)
@@ -102,7 +127,8 @@ class _Graph:
         scale = math.sqrt(2.0 / math.prod(shape[1:]))
         weight = self._rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
         bias = self._rng.standard_normal(shape[0], dtype=np.float32) * np.float32(0.1)
-        return self._initializer(f"{part}.weight", weight), self._initializer(f"{part}.bias", bias)
+        name = f"{self.prefix}{part}"
+        return self._initializer(f"{name}.weight", weight), self._initializer(f"{name}.bias", bias)
 
     def _constant(self, name: str, value: float) -> str:
         return self._initializer(name, np.array(value, dtype=np.float32))
@@ -113,23 +139,23 @@ class _Graph:
         return name
 
 
-def _conv(graph: _Graph, block: Block) -> str:
-    x = graph.conv("conv", "input", (block.in_channels, block.out_channels), block.kernel, block.stride)
+def _conv(graph: _Graph, block: Block, x: str) -> str:
+    x = graph.conv("conv", x, (block.in_channels, block.out_channels), block.kernel, block.stride)
     return graph.activation(x, block.activation)
 
 
-def _sepconv(graph: _Graph, block: Block) -> str:
-    return graph.conv("project", _depthwise(graph, block, "input"), (block.hidden_channels, block.out_channels))
+def _sepconv(graph: _Graph, block: Block, x: str) -> str:
+    return graph.conv("project", _depthwise(graph, block, x), (block.hidden_channels, block.out_channels))
 
 
-def _mbconv(graph: _Graph, block: Block) -> str:
-    hidden = block.hidden_channels
-    x = graph.activation(graph.conv("expand", "input", (block.in_channels, hidden)), block.activation)
+def _mbconv(graph: _Graph, block: Block, x: str) -> str:
+    entering, hidden = x, block.hidden_channels
+    x = graph.activation(graph.conv("expand", x, (block.in_channels, hidden)), block.activation)
     x = _depthwise(graph, block, x)
     if block.squeeze_channels:
         x = graph.squeeze_excite(x, hidden, block.squeeze_channels, block.activation)
     x = graph.conv("project", x, (hidden, block.out_channels))
-    return graph.add(x, "input") if block.has_skip else x
+    return graph.add(x, entering) if block.has_skip else x
 
 
 def _depthwise(graph: _Graph, block: Block, x: str) -> str:
@@ -139,8 +165,8 @@ def _depthwise(graph: _Graph, block: Block, x: str) -> str:
     )
 
 
-def _classifier(graph: _Graph, block: Block) -> str:
-    x = graph.linear("classifier", graph.pool("input"), block.in_channels, block.out_channels)
+def _classifier(graph: _Graph, block: Block, x: str) -> str:
+    x = graph.linear("classifier", graph.pool(x), block.in_channels, block.out_channels)
     return graph.activation(x, block.activation)
 
 

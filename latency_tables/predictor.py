@@ -13,7 +13,7 @@ from .table import FittedModel, LatencyTable
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one block costs; `extrapolated` when its size lies outside those that were measured."""
+    """What one block costs inside a network; `extrapolated` when its size lies outside those that were measured."""
 
     latency_ms: float
     extrapolated: bool
@@ -31,7 +31,10 @@ class Predictor:
     """Predicts with one table; blocks it has priced before are only looked up.
 
     Args:
-        table: the table to predict with.
+        table: the table to predict with; its calibration is applied.
+
+    Attributes:
+        fixed_ms: added once per network; negative where blocks measured alone repeat a cost that a network has once.
 
     Raises:
         LatencyError: the table is fitted over features that this version does not know.
@@ -39,6 +42,8 @@ class Predictor:
 
     def __init__(self, table: LatencyTable) -> None:
         self.table = table
+        self.fixed_ms = table.calibration.intercept_ms if table.calibration else 0.0
+        self._slope = table.calibration.slope if table.calibration else 1.0
         self._prices: dict[Block, Price] = {}
         unknown = set(table.model.coefficients) - set(FEATURES) if table.model else set()
         if unknown:
@@ -47,7 +52,7 @@ class Predictor:
             )
 
     def price(self, block: Block) -> Price:
-        """What a block costs on the table's device.
+        """What a block costs inside a network, on the table's device.
 
         Raises:
             LatencyError: the table cannot price this block.
@@ -59,13 +64,14 @@ class Predictor:
         return price
 
     def predict(self, blocks: Iterable[Block]) -> Prediction:
-        """What a network costs: the sum of its blocks.
+        """What a network costs: the sum of its blocks, and `fixed_ms`.
 
         Raises:
             LatencyError: the table cannot price one of the blocks.
         """
         prices = [self.price(block) for block in blocks]
-        return Prediction(sum(price.latency_ms for price in prices), any(price.extrapolated for price in prices))
+        latency_ms = self.fixed_ms + sum(price.latency_ms for price in prices)
+        return Prediction(latency_ms, any(price.extrapolated for price in prices))
 
     def _measured(self, block: Block) -> Price:
         entry = self.table.blocks.get(block.signature)
@@ -74,7 +80,7 @@ class Predictor:
                 f"latency table {self.table.name} has no measurement of block {block.signature}: "
                 "measure the space at this size with `fairnas profile`"
             )
-        return Price(entry.latency_ms, extrapolated=False)
+        return Price(self._slope * entry.latency_ms, extrapolated=False)
 
     def _fitted(self, block: Block, model: FittedModel) -> Price:
         group = size_group(block)

@@ -18,8 +18,9 @@ def profile_blocks(
 ) -> LatencyTable:
     """Measure every distinct block on a device.
 
-    Blocks run alone and warm. A whole network streams all its weights through the caches and takes longer: on one
-    server CPU 5 to 10% at 224 pixels, and up to half as long again at 64 pixels, where weights outweigh activations.
+    Blocks run alone and warm. A whole network streams all its weights through the caches, but starts only once: on one
+    server CPU the sum of blocks is 5 to 10% below whole networks at 224 pixels, 20 to 40% below at 64 pixels, and above
+    them for the smallest networks. `calibrate` corrects that.
 
     Args:
         device: where to measure.

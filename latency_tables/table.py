@@ -63,6 +63,24 @@ class FittedModel(_Strict):
     measured_ranges: dict[str, dict[str, tuple[int, int]]]
 
 
+class NetworkLatency(_Strict):
+    """A whole network, in ms: the sum of its blocks measured alone, and the time that it took."""
+
+    sum_ms: Milliseconds
+    measured_ms: Milliseconds
+
+
+class Calibration(_Strict):
+    """What a network costs, from the blocks that were measured alone: `intercept_ms + slope * sum`.
+
+    The intercept may be negative: blocks alone pay 20 times for what a network pays once.
+    """
+
+    intercept_ms: Annotated[float, Field(allow_inf_nan=False)]
+    slope: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    networks: Annotated[list[NetworkLatency], Field(min_length=1)]
+
+
 class LatencyTable(_Strict):
     """Block latencies of one device.
 
@@ -73,8 +91,9 @@ class LatencyTable(_Strict):
         created: when it was measured (ISO 8601), for measured tables.
         source: where the numbers come from.
         validation: errors found when the table was checked; fitted tables carry `loo_mape` and `grouped_mape` (mean
-            absolute relative error as a fraction), `n` and `by`.
-        blocks: measurements by block signature, for measured tables.
+            absolute relative error as a fraction), `n` and `by`; measured ones those of `calibrate`.
+        blocks: measurements by block signature, for measured tables; each block alone.
+        calibration: from blocks alone to whole networks, for measured tables where networks were measured too.
         model: the formula, for fitted tables.
     """
 
@@ -89,6 +108,7 @@ class LatencyTable(_Strict):
     source: str
     validation: dict[str, Any] = Field(default_factory=dict)
     blocks: dict[str, BlockLatency] = Field(default_factory=dict)
+    calibration: Calibration | None = None
     model: FittedModel | None = None
 
     @model_validator(mode="after")
@@ -97,6 +117,8 @@ class LatencyTable(_Strict):
             raise ValueError("a measured table needs 'blocks' and 'created'")
         if self.kind == "fitted" and not self.model:
             raise ValueError("a fitted table needs 'model'")
+        if self.kind == "fitted" and self.calibration:
+            raise ValueError("only a measured table can have a 'calibration'")
         return self
 
     @classmethod

@@ -72,7 +72,8 @@ class Block:
     @property
     def squeeze_channels(self) -> int:
         """Channels inside squeeze-and-excitation."""
-        return round(self.in_channels * self.se_ratio)
+        # In timm's order: `in_channels * se_ratio` rounds the other way for a few ratios.
+        return round(self.hidden_channels * (self.se_ratio / self.expansion))
 
     @property
     def has_skip(self) -> bool:

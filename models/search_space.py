@@ -180,9 +180,10 @@ class Architecture:
         """Read the text form.
 
         Raises:
-            ValueError: unknown space, wrong number of layers, or a choice that the space does not have.
+            ValueError: unknown space, wrong number of layers, a choice that the space does not have, or a ratio out of
+                range.
         """
-        match = re.fullmatch(r"([\w-]+):([EK\d-]+?)(?:\+se(\d+(?:\.\d+)?))?", text.strip())
+        match = re.fullmatch(r"([\w-]+):([EK\d-]+?)(?:\+se(\d(?:\.\d{1,4})?))?", text.strip())
         if not match:
             raise ValueError(f"'{text}' is not an architecture: expected something like b:E3K7-E3K3-...")
         space = get_space(match[1])
@@ -194,8 +195,9 @@ class Architecture:
         if unknown:
             raise ValueError(f"space {space.name} has no choice block '{unknown[0]}': choose from {', '.join(known)}")
         se_ratio = float(match[3] or 0)
-        if not 0 <= se_ratio <= 1:
-            raise ValueError(f"'{text}': the squeeze-and-excitation ratio must lie between 0 and 1")
+        # A tenth of 8 channels, the fewest that a scaled space has, still rounds to 1.
+        if se_ratio and not 0.1 <= se_ratio <= 1:
+            raise ValueError(f"'{text}': the squeeze-and-excitation ratio must be 0 or lie between 0.1 and 1")
         return cls(space.name, tuple(known[name] for name in names), se_ratio)
 
     def with_se(self, se_ratio: float) -> Architecture:

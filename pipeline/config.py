@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from timm.optim import list_optimizers
 
 from ..models import list_spaces
 from .errors import UserError
@@ -23,7 +24,7 @@ Quantity = Literal["accuracy", "latency_ms", "madds", "params"]
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -50,6 +51,13 @@ class AugmentConfig(Section):
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring left and right")
     auto: str | None = Field(default=None, description="one of timm's policies, for example rand-m9-mstd0.5")
 
+    @field_validator("scale")
+    @classmethod
+    def _scale_is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError("expected two rising numbers, above 0 and at most 1")
+        return value
+
 
 class SupernetConfig(Section):
     """Single-path supernet training under strict fairness (FairNAS, Algorithm 1)."""
@@ -74,7 +82,10 @@ class LatencyConfig(Section):
     """How blocks are timed, or which table is used instead of the target's own."""
 
     table: str | None = Field(default=None, description="path of a latency table that replaces the target's")
-    rounds: int = Field(default=30, ge=3, description="interleaved rounds; the minimum of the rounds counts")
+    rounds: int = Field(default=100, ge=3, description="interleaved rounds; the minimum of the rounds counts")
+    calibration_networks: int = Field(
+        default=8, ge=0, description="whole networks timed to calibrate the sum of the blocks; 0 leaves it as it is"
+    )
 
 
 class ScoringConfig(Section):
@@ -108,7 +119,11 @@ class SearchConfig(Section):
     @field_validator("constraints")
     @classmethod
     def _constraints_parse(cls, value: list[str]) -> list[str]:
-        return [str(Constraint.parse(text)) for text in value]
+        constraints = [Constraint.parse(text) for text in value]
+        quantities = [constraint.quantity for constraint in constraints]
+        if len(set(quantities)) < len(quantities):
+            raise ValueError("a quantity can be limited once")
+        return [str(constraint) for constraint in constraints]
 
     @field_validator("objectives")
     @classmethod
@@ -129,21 +144,29 @@ class RetrainConfig(Section):
     init: Literal["scratch", "inherited"] = Field(
         default="scratch", description="random weights, as the paper; or those of the path in the supernet"
     )
-    opt: str = "sgd"
+    opt: str = Field(default="sgd", description="one of timm's optimisers")
     opt_args: dict[str, float | bool] = {}
     lr: float = Field(gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(ge=0)
-    sched: str = "cosine"
+    sched: Literal["cosine", "tanh", "step", "poly"] = "cosine"
     sched_args: dict[str, float | bool] = {}
-    warmup_epochs: float = Field(default=0, ge=0)
+    warmup_epochs: int = Field(default=0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    bn_momentum: float = Field(default=0.1, gt=0, le=1, description="of the running batch-norm statistics")
     dropout: float = Field(default=0.2, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     augment: AugmentConfig = AugmentConfig()
     amp: Literal["none", "bfloat16"] = "none"
     checkpoint_seconds: float = Field(default=30.0, ge=0)
+
+    @field_validator("opt")
+    @classmethod
+    def _optimiser_exists(cls, value: str) -> str:
+        if value not in list_optimizers():
+            raise ValueError(f"timm has no such optimiser{_nearest(value, list_optimizers())}")
+        return value
 
 
 class ExportConfig(Section):
@@ -178,6 +201,16 @@ class Config(Section):
         if value not in list_spaces():
             raise ValueError(f"unknown search space '{value}': choose from {', '.join(list_spaces())}")
         return value
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Config:
+        for name, section in (("supernet", self.supernet), ("retrain", self.retrain)):
+            if section.warmup_epochs >= section.epochs:
+                raise ValueError(
+                    f"{name}.warmup_epochs ({section.warmup_epochs}) must be smaller than {name}.epochs "
+                    f"({section.epochs})"
+                )
+        return self
 
     @model_validator(mode="after")
     def _inherited_weights_fit(self) -> Config:

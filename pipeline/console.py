@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 console = Console(stderr=True, highlight=False)
 
+_LINE_EVERY_SECONDS = 30
+
 
 class Bar:
-    """A running progress bar."""
+    """A running progress bar; where nobody can watch one (a log file), a line now and then."""
 
-    def __init__(self, progress: Progress, task: int) -> None:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
+        self._last_line = time.monotonic()
 
     def advance(self, note: str = "", by: int = 1) -> None:
         """Move on, and show a note such as the current loss."""
-        self._progress.update(self._task, advance=by, note=note)  # type: ignore[arg-type]
+        self._progress.update(self._task, advance=by, note=note)
+        if not console.is_terminal and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
+            task = self._progress.tasks[self._task]
+            console.print(f"        {task.description} {task.completed:.0f}/{task.total:.0f} {note}")
+            self._last_line = time.monotonic()
 
 
 @contextmanager

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ..latency_tables import LatencyTable, Predictor, get_target, load_table, open_device, profile_blocks
+from ..latency_tables import (
+    Device,
+    LatencyTable,
+    Predictor,
+    calibrate,
+    calibration_networks,
+    get_target,
+    load_table,
+    open_device,
+    profile_blocks,
+)
 from ..models import Architecture, Block, Supernet, get_space
 from . import evaluate, export, retrain, train_supernet
 from .config import Config
@@ -86,10 +96,11 @@ class Pipeline:
         """Measure the target's blocks, or take its table: those of the space, or of each named network."""
         if named is None:
             blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
-            self.run.execute(self._latency_stage("latency", blocks))
+            self.run.execute(self._latency_stage("latency", blocks, self.config.space))
             return
         for name, architecture in named.items():
-            self.run.execute(self._latency_stage(f"latency/{name}", self._blocks(architecture)))
+            blocks = self._blocks(architecture)
+            self.run.execute(self._latency_stage(f"latency/{name}", blocks, architecture.space, architecture.se_ratio))
 
     def search(self) -> None:
         """Search the supernet, and forget what was made of earlier picks."""
@@ -234,39 +245,47 @@ class Pipeline:
         space = get_space(architecture.space).scaled(self.config.deploy.width)
         return space.blocks(architecture, self.config.deploy.resolution, len(self.dataset.classes))
 
-    def _latency_stage(self, name: str, blocks: Sequence[Block]) -> Stage:
+    def _latency_stage(self, name: str, blocks: Sequence[Block], space: str, se_ratio: float = 0.0) -> Stage:
         """A stage that leaves `table.json` and `validation.json`.
+
+        Args:
+            name: the stage's name.
+            blocks: what the table must price.
+            space: where the networks come from that measured blocks are calibrated on.
+            se_ratio: squeeze-and-excitation ratio of those networks.
 
         Raises:
             LatencyError: the target's table cannot price one of the blocks.
         """
         source = self.config.latency.table or self.target.table
-        shape = sha256_json(sorted(block.signature for block in blocks))
         if source is not None:
             table = load_table(source)
             Predictor(table).predict(blocks)
             return Stage(
                 name,
                 LATENCY_VERSION,
-                {"target": self.target.name, "blocks": shape},
+                {"target": self.target.name, "blocks": _digest(blocks)},
                 {"table": table.digest()},
                 ("table.json", "validation.json"),
                 lambda work: _write_table(table, work),
             )
         device = open_device(self.target)
         rounds = self.config.latency.rounds
-
-        def measure(workspace: Workspace) -> None:
-            with progress_bar("latency", rounds) as bar:
-                _write_table(profile_blocks(device, blocks, rounds, lambda done, total: bar.advance()), workspace)
-
+        chosen = calibration_networks(get_space(space), self.config.latency.calibration_networks, se_ratio)
+        networks = [self._blocks(architecture) for architecture in chosen]
+        profiled = [*blocks, *(block for network in networks for block in network)]
         return Stage(
             name,
             LATENCY_VERSION,
-            {"target": self.target.name, "rounds": rounds, "blocks": shape},
+            {
+                "target": self.target.name,
+                "rounds": rounds,
+                "blocks": _digest(profiled),
+                "networks": [str(architecture) for architecture in chosen],
+            },
             {"device": sha256_json(device.fingerprint())},
             ("table.json", "validation.json"),
-            measure,
+            lambda work: _write_table(_measure(device, profiled, networks, rounds), work),
         )
 
     def _predictor(self, stage: str) -> Predictor:
@@ -296,6 +315,19 @@ def open_dataset(config: Config) -> Dataset:
     if dataset.demonstration:
         console.print("[yellow]         a demonstration set: bring your own images with --data FOLDER[/]")
     return dataset
+
+
+def _measure(device: Device, blocks: Sequence[Block], networks: Sequence[Sequence[Block]], rounds: int) -> LatencyTable:
+    with progress_bar("blocks", rounds) as bar:
+        table = profile_blocks(device, blocks, rounds, lambda done, total: bar.advance())
+    if not networks:
+        return table
+    with progress_bar("networks", rounds) as bar:
+        return calibrate(device, table, networks, rounds, lambda done, total: bar.advance())
+
+
+def _digest(blocks: Sequence[Block]) -> str:
+    return sha256_json(sorted({block.signature for block in blocks}))
 
 
 def _write_table(table: LatencyTable, workspace: Workspace) -> None:

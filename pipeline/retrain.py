@@ -76,6 +76,9 @@ class _Training:
             drop_rate=self.settings.dropout,
             drop_path_rate=self.settings.drop_path,
         )
+        for module in self.network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = self.settings.bn_momentum
         if supernet is not None:
             self.network.load_state_dict(supernet.path_state_dict(architecture))
         to_device(self.network, self.device)

@@ -203,10 +203,16 @@ def latency(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> Latency:
     comparisons = same or found
     # The table carries the validation that it was made with; the run's own file comes later and counts.
     validation = as_dict(run.table.get("validation")) | run.validation
+    kind = _name(validation.get("kind")) or _name(run.table.get("kind"))
+    # A fitted table is checked on the blocks it was fitted to, a measured one on whole networks.
+    checked = "Whole networks measured" if kind == "measured" else "Blocks measured"
+    blocks = as_dict(run.table.get("blocks"))
     facts = [
         ("Table", _name(validation.get("table")) or _name(run.table.get("name"))),
-        ("Kind", _name(validation.get("kind")) or _name(run.table.get("kind"))),
-        ("Blocks measured", count(validation["n"]) if number(validation.get("n")) is not None else ""),
+        ("Kind", kind),
+        ("Blocks measured", count(len(blocks)) if blocks else ""),
+        (checked, count(validation["n"]) if number(validation.get("n")) is not None else ""),
+        ("Sum of blocks against whole networks", _error(validation.get("bias_before"))),
         ("Leave-one-out error", _error(validation.get("loo_mape"))),
         ("Leave-one-shape-out error", _error(validation.get("grouped_mape"))),
         ("Runtime", _name(run.table.get("runtime"))),

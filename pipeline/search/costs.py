@@ -17,7 +17,8 @@ class SpaceCosts:
 
     Attributes:
         per_choice: for each quantity an array `[layers, choices]`.
-        fixed: for each quantity what stem, separable block, head and classifier add.
+        fixed: for each quantity what stem, separable block, head and classifier add; to latency also what the table
+            adds once per network.
         extrapolated: `[layers, choices]`, true where the latency table had to extrapolate a block.
         fixed_extrapolated: the same for the fixed parts.
     """
@@ -51,12 +52,14 @@ def space_costs(space: SearchSpace, predictor: Predictor, resolution: int, num_c
         "madds": lambda block: block.cost.madds,
         "params": lambda block: block.cost.params,
     }
+    fixed = {name: float(sum(value(block) for block in fixed_blocks)) for name, value in quantities.items()}
+    fixed["latency_ms"] += predictor.fixed_ms
     return SpaceCosts(
         per_choice={
             name: np.array([[value(block) for block in row] for row in choice_blocks], dtype=np.float64)
             for name, value in quantities.items()
         },
-        fixed={name: float(sum(value(block) for block in fixed_blocks)) for name, value in quantities.items()},
+        fixed=fixed,
         extrapolated=np.array([[predictor.price(block).extrapolated for block in row] for row in choice_blocks]),
         fixed_extrapolated=any(predictor.price(block).extrapolated for block in fixed_blocks),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from fairnas.latency_tables import block_model
-from fairnas.models import Block, build_network, get_space
+from fairnas.latency_tables import block_model, network_model
+from fairnas.models import PUBLISHED, Block, build_network, get_space
 from onnx import numpy_helper
 from torch import nn
 
@@ -93,6 +95,36 @@ def test_every_block_of_a_network_equals_its_torch_block(se_ratio: float) -> Non
         actual = _run(_with_weights(model, _weights(module, block)), images.numpy())
         assert actual.shape == expected.shape
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("se_ratio", [0.0, 1.0])
+def test_the_chain_of_blocks_equals_the_torch_network(se_ratio: float) -> None:
+    network, blocks = _network(se_ratio)
+    model = network_model(blocks)
+    onnx.checker.check_model(model, full_check=True)
+    alone = (_operators(block_model(block)) for block in blocks)
+    assert _operators(model) == sum(alone, Counter())
+    weights: dict[str, torch.Tensor] = {}
+    for place, (module, block) in enumerate(zip(_modules(network, blocks), blocks, strict=True)):
+        weights |= {f"{place}.{name}": value for name, value in _weights(module, block).items()}
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(images).numpy()
+    actual = _run(_with_weights(model, weights), images.numpy())
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_activations_stay_alive_through_a_whole_network() -> None:
+    images = np.random.default_rng(1).standard_normal((1, 3, 64, 64), dtype=np.float32)
+    for name in ("fairnas_a", "fairnas_a_se"):
+        blocks = get_space("b").blocks(PUBLISHED[name], 64, num_classes=10)
+        output = _run(network_model(blocks).SerializeToString(), images)
+        assert output.shape == (1, 10)
+        assert 1e-3 < output.std() < 1e3
+
+
+def _operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
 
 
 def test_the_same_block_gives_the_same_bytes_and_activations_stay_alive() -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fairnas.latency_tables import BlockLatency, LatencyError, LatencyTable, Predictor, load_table
+from fairnas.latency_tables import BlockLatency, Calibration, LatencyError, LatencyTable, Predictor, load_table
+from fairnas.latency_tables.table import NetworkLatency
 from fairnas.models import PUBLISHED, Block, get_space
 
 SPACE = get_space("b")
@@ -38,6 +39,17 @@ def test_a_measured_network_costs_the_sum_of_its_blocks() -> None:
     prediction = Predictor(table).predict(blocks)
     assert prediction.latency_ms == pytest.approx(expected)
     assert not prediction.extrapolated
+
+
+def test_a_calibrated_network_costs_its_blocks_times_the_slope_and_the_intercept_once() -> None:
+    blocks = SPACE.blocks(SPACE.uniform("E3K5"), 64, 10)
+    plain = _measured({block.signature: BlockLatency.of([i + 1.0]) for i, block in enumerate(blocks)})
+    calibration = Calibration(intercept_ms=7, slope=1.5, networks=[NetworkLatency(sum_ms=2, measured_ms=10)])
+    before, after = Predictor(plain), Predictor(plain.model_copy(update={"calibration": calibration}))
+    assert (before.fixed_ms, after.fixed_ms) == (0, 7)
+    for block in blocks:
+        assert after.price(block).latency_ms == pytest.approx(1.5 * before.price(block).latency_ms)
+    assert after.predict(blocks).latency_ms == pytest.approx(7 + 1.5 * before.predict(blocks).latency_ms)
 
 
 def test_a_measured_table_names_itself_and_the_block_it_lacks() -> None:

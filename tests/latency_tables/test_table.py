@@ -10,6 +10,8 @@ import pytest
 from fairnas.latency_tables import BlockLatency, LatencyError, LatencyTable, list_tables, load_table
 from pydantic import ValidationError
 
+PAIR = {"sum_ms": 1.0, "measured_ms": 2.0}
+
 
 def _table() -> LatencyTable:
     return LatencyTable(
@@ -85,6 +87,9 @@ def _set(*path: str, value: object):
         (_set("blocks", value={}), "needs 'blocks'"),
         (_set("kind", value="fitted"), "needs 'model'"),
         (_set("kind", value="guessed"), "kind"),
+        (_set("calibration", value={"intercept_ms": float("nan"), "slope": 1, "networks": [PAIR]}), "NaN"),
+        (_set("calibration", value={"intercept_ms": 0, "slope": 0, "networks": [PAIR]}), "calibration.slope"),
+        (_set("calibration", value={"intercept_ms": 0, "slope": 1, "networks": []}), "calibration.networks"),
         (_set("surprise", value=1), "surprise"),
         (lambda content: content.pop("device"), "device"),
         (lambda content: content.pop("schema_version"), "schema_version"),

@@ -1,0 +1,129 @@
+"""Results files and the README's tables, both written by commands and never by hand.
+
+python -m fairnas.pipeline.results collect cifar10_cpu runs/cpu-cifar10-cpu   # results/cifar10_cpu.json from a run
+python -m fairnas.pipeline.results readme                                      # the README's tables from results/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..latency_tables import load_table
+from .files import write_atomic, write_json
+from .provenance import ROOT
+
+RESULTS, README = ROOT / "results", ROOT / "README.md"
+
+app = typer.Typer(help=__doc__, rich_markup_mode=None)
+
+
+@app.command()
+def collect(name: str, run: Path) -> None:
+    """Write results/NAME.json from a finished run folder."""
+    write_json(RESULTS / f"{name}.json", summarise(run))
+
+
+@app.command()
+def readme() -> None:
+    """Write the README's tables again."""
+    write_atomic(README, with_tables(README.read_text()))
+
+
+def summarise(run: Path) -> dict[str, Any]:
+    """The figures of a run, from its own files."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    scores = json.loads((run / "oneshot" / "scores.json").read_text())
+    picks = [_summarise_pick(run / "export" / p["name"]) for p in json.loads((run / "search/picks.json").read_text())]
+    return {
+        "supernet_top1_mean": scores["heldout_top1_mean"],
+        "supernet_top1_spread": scores["heldout_top1_std"],
+        "supernet_paths": scores["paths"],
+        "supernet_images": scores["images"],
+        "best_top1": max(pick["top1"] for pick in picks),
+        "picks": picks,
+        "seconds": round(sum(stage["seconds"] for stage in manifest["stages"].values()), 1),
+        "seconds_by_stage": {name: stage["seconds"] for name, stage in manifest["stages"].items()},
+        "seeds": 1,
+        "seed": manifest["stages"]["supernet"]["config"]["seed"],
+        "machine": manifest["machine"],
+        "versions": manifest["versions"],
+        "commit": manifest["commit"],
+    }
+
+
+def _summarise_pick(folder: Path) -> dict[str, Any]:
+    passport = json.loads((folder / "passport.json").read_text())
+    latency = {record["kind"]: record for record in passport["latency"]}
+    return {
+        "name": passport["name"],
+        "architecture": passport["architecture"],
+        "resolution": passport["resolution"],
+        "width": passport["width"],
+        "params": passport["params"],
+        "madds": passport["madds"],
+        "top1": passport["accuracy"]["onnx_top1"],
+        "top1_images": passport["accuracy"]["images"],
+        "latency_ms_predicted": latency["predicted"]["latency_ms"],
+        "latency_ms_measured": latency["measured"]["latency_ms"],
+        "latency_device": latency["measured"]["device"],
+    }
+
+
+def with_tables(text: str) -> str:
+    """The README with every `<!-- table: NAME -->` ... `<!-- end -->` filled in."""
+    tables = {"cifar10_cpu": _cifar10_cpu, "pixel1": _pixel1}
+
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- table: {match[1]} -->\n\n{tables[match[1]]()}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def _cifar10_cpu() -> str:
+    path = RESULTS / "cifar10_cpu.json"
+    if not path.exists():
+        return "Not run yet."
+    figures = json.loads(path.read_text())
+    rows = [
+        [
+            pick["name"],
+            f"{pick['top1']:.2%}",
+            f"{pick['latency_ms_predicted']:.2f} ms",
+            f"{pick['latency_ms_measured']:.2f} ms",
+            f"{pick['madds'] / 1e6:.1f}M",
+            f"{pick['params'] / 1e6:.2f}M",
+        ]
+        for pick in figures["picks"]
+    ]
+    first = figures["picks"][0]
+    return (
+        f"Supernet, one-shot top-1: {figures['supernet_top1_mean']:.1%}, standard deviation "
+        f"{figures['supernet_top1_spread']:.1%} over {figures['supernet_paths']} random paths, on "
+        f"{figures['supernet_images']:,} held-out training images. Whole run: {figures['seconds'] / 60:.0f} minutes on "
+        f"{figures['machine']['cores']} cores ({figures['machine']['processor']}), one seed. Networks at "
+        f"{first['resolution']} px, width {first['width']:g}; top-1 on {first['top1_images']:,} validation images.\n\n"
+        + _markdown(["", "top-1", "predicted", "measured", "multiply-adds", "parameters"], rows)
+    )
+
+
+def _pixel1() -> str:
+    validation = load_table("pixel1").validation
+    rows = [
+        [kind, str(part["n"]), f"{part['loo_mape']:.1%}", f"{part['grouped_mape']:.1%}"]
+        for kind, part in {"all": validation, **validation["kinds"]}.items()
+    ]
+    return _markdown(["blocks", "n", "leave one out", "leave one shape out"], rows)
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    app()
