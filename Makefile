@@ -15,6 +15,7 @@ ARGS =
 #:  profile     measure what every block costs on TARGET (TARGET=cpu is this machine)
 #:  lint        ruff, pyright and hadolint
 #:  bench       measure how fast the stages run on this machine
+#:  experiment-cifar10  search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
 #:  report      write the report of RUN again (default: runs/TARGET-PRESET)
 #:  constraints fill in constraints.txt: what it has no line for gets its newest version
 #:  clean       remove what was built; never touches runs/ or .venv/
@@ -22,7 +23,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline setup setup-dev test profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-cifar10 setup setup-dev test profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -56,7 +57,7 @@ define install
 	    || echo "setup: uv cannot be installed; plain pip does it, more slowly"; \
 	fi
 	@if [ "$(INSTALLER)" = uv ] && $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
-	  $(VENV)/bin/python -m uv pip install --python $(VENV)/bin/python -c constraints.txt -e '$(1)' \
+	  $(VENV)/bin/python -m uv pip install --compile-bytecode --python $(VENV)/bin/python -c constraints.txt -e '$(1)' \
 	    || { echo "setup: uv failed; INSTALLER=pip does without it, and with the index of pip's own configuration" >&2; exit 2; }; \
 	else \
 	  $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'; \
@@ -85,6 +86,12 @@ profile: setup
 
 report: setup
 	$(VENV)/bin/fairnas report --run "$(or $(RUN),runs/$(TARGET)-$(PRESET))"
+
+# Writes results/cifar10_cpu.json and the README's table; under an hour on two idle cores.
+experiment-cifar10: setup
+	$(VENV)/bin/fairnas pipeline --target cpu --preset cifar10-cpu $(if $(DATA),--data "$(DATA)") --run runs/cpu-cifar10-cpu
+	$(VENV)/bin/python -m fairnas.pipeline.results collect cifar10_cpu runs/cpu-cifar10-cpu
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 bench: setup
 	$(VENV)/bin/python -m fairnas.pipeline.bench $(ARGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import environment  # noqa: F401  isort: skip  (before anything loads torch)
+from . import environment  # noqa: F401  isort: skip  (before ONNX Runtime is loaded)
 
 import time
 from collections.abc import Callable

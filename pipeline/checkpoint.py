@@ -44,9 +44,7 @@ class Checkpoint:
         content = self.path.read_bytes()
         digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if hashlib.sha256(payload).digest() != digest:
-            raise UserError(
-                f"{self.path} is damaged: run the same command with --force {self.path.parent.name} to start again"
-            )
+            raise UserError(f"{self.path} is damaged: delete it and run the same command to start this stage again")
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         torch.set_rng_state(state["torch_rng"])
         if torch.cuda.is_available() and state["cuda_rng"]:

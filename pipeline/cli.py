@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import environment  # noqa: F401  isort: skip  (before anything loads torch)
+from . import environment  # noqa: F401  isort: skip  (before ONNX Runtime is loaded)
 
 import json
 import sys
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from .console import console
@@ -367,7 +368,7 @@ def main() -> None:
     except Exception as error:
         if not _is_users(error):
             raise
-        console.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = 2
     sys.exit(code or 0)
 

@@ -8,23 +8,27 @@ import os
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = ".*.fairnas.tmp"  # what half-written files are called
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write to a temporary name, flush to disk, then rename: a kill leaves the old file or the new one.
 
     Raises:
-        OSError: read-only folder, full disk; the temporary file is removed.
+        OSError: read-only folder, full disk; it names the file, and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.fairnas.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not say where
         raise
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 from .checkpoint import Checkpoint
 from .console import console
 from .errors import UserError
-from .files import sha256_file, sha256_json, write_atomic, write_json
+from .files import TEMPORARY, sha256_file, sha256_json, write_atomic, write_json
 from .provenance import commit, machine
 
 CHECKPOINT = "checkpoint.pt"
@@ -94,8 +94,14 @@ class Run:
             ) from None
         try:
             self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {platform.node()}")
-            self._lock.flush()
+            # Not through the file's buffer, which a full disk would keep from being closed.
+            os.write(self._lock.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
+        except OSError as error:
+            self._lock.close()
+            raise UserError(f"cannot write to run folder {self.folder}: {error.strerror}") from None
+        try:
+            for half_written in self.folder.rglob(TEMPORARY):
+                half_written.unlink()
             self.manifest = self._read_manifest()
         except BaseException:
             self._lock.close()
@@ -113,7 +119,8 @@ class Run:
             return {"stages": {}}
         try:
             manifest = json.loads(path.read_text())
-            manifest["stages"].items()
+            for entry in manifest["stages"].values():
+                entry["key"], entry["outputs"].items()
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path} is damaged: delete it to run every stage again") from None
         return manifest
@@ -130,6 +137,7 @@ class Run:
         """
         forced = stage.name.split("/")[0] in self.forced
         if not forced and self._is_current(stage):
+            _tidy(self.folder / stage.name)
             console.print(f"[green]cached[/]  {stage.name}")
             return True
         console.print(f"[bold]running[/] {stage.name}")
@@ -147,18 +155,18 @@ class Run:
             "outputs": {name: sha256_file(folder / name) for name in stage.outputs},
         }
         self._write_manifest()
-        for leftover in (CHECKPOINT, KEY_FILE):
-            (folder / leftover).unlink(missing_ok=True)
+        _tidy(folder)
         return False
 
     def discard(self, stage: str) -> None:
         """Remove a stage that no longer belongs to the run, with its files."""
-        self._forget(stage)
         shutil.rmtree(self.folder / stage, ignore_errors=True)
+        self._forget(stage)
 
     def stages(self) -> list[str]:
-        """Names of the finished stages."""
-        return list(self.manifest["stages"])
+        """Names of the finished stages, and of unfinished ones that left files."""
+        unfinished = {str(file.parent.relative_to(self.folder)) for file in self.folder.rglob(KEY_FILE)}
+        return [*self.manifest["stages"], *sorted(unfinished - self.manifest["stages"].keys())]
 
     def _forget(self, stage: str) -> None:
         if self.manifest["stages"].pop(stage, None):
@@ -191,6 +199,12 @@ class Run:
     def digest(self, stage: str, output: str) -> str:
         """Digest of a finished stage's output."""
         return self.manifest["stages"][stage]["outputs"][output]
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what only unfinished work needs."""
+    for leftover in (CHECKPOINT, KEY_FILE):
+        (folder / leftover).unlink(missing_ok=True)
 
 
 @lru_cache

@@ -45,7 +45,7 @@ class Constraint:
         return cls(match[1], limit)
 
     def __str__(self) -> str:
-        return f"{self.quantity}<={'median' if self.limit is None else f'{self.limit:g}'}"
+        return f"{self.quantity}<={'median' if self.limit is None else f'{self.limit:.15g}'}"
 
 
 @dataclass(frozen=True, slots=True)
