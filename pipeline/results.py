@@ -1,6 +1,6 @@
 """Results files and the README's tables, both written by commands and never by hand.
 
-`python -m fairnas.pipeline.results collect cifar10_cpu runs/cpu-cifar10-cpu` writes results/cifar10_cpu.json from a run,
+`python -m fairnas.pipeline.results collect NAME RUN` writes results/NAME.json from a run folder, and
 `python -m fairnas.pipeline.results readme` the README's tables from results/.
 """
 
