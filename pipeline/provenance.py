@@ -31,8 +31,13 @@ def _git(*arguments: str) -> str:
 
 @lru_cache
 def machine() -> dict[str, str | int]:
-    """Processor, cores and system of this machine (no host name)."""
-    return {"processor": processor(), "cores": os.cpu_count() or 1, "system": platform.platform()}
+    """Processor, cores, threads in use and system of this machine (no host name)."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count() or 1,
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "system": platform.platform(),
+    }
 
 
 def processor() -> str:

@@ -105,7 +105,8 @@ def _cifar10_cpu() -> str:
         f"Supernet, one-shot top-1: {figures['supernet_top1_mean']:.1%}, standard deviation "
         f"{figures['supernet_top1_spread']:.1%} over {figures['supernet_paths']} random paths, on "
         f"{figures['supernet_images']:,} held-out training images. Whole run: {figures['seconds'] / 60:.0f} minutes on "
-        f"{figures['machine']['cores']} cores ({figures['machine']['processor']}), one seed. Networks at "
+        f"{figures['machine']['threads']} of {figures['machine']['cores']} cores ({figures['machine']['processor']}), "
+        f"one seed. Networks at "
         f"{first['resolution']} px, width {first['width']:g}; top-1 on {first['top1_images']:,} validation images.\n\n"
         + _markdown(["", "top-1", "predicted", "measured", "multiply-adds", "parameters"], rows)
     )
