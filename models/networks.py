@@ -98,7 +98,11 @@ def build_network(
 
 
 def initialise(network: nn.Module) -> None:
-    """Initialise as the FairNAS authors' code does: convolutions N(0, sqrt(2 / (k * k * out))), groups not counted."""
+    """Initialise as the FairNAS authors' code does: convolutions N(0, sqrt(2 / (k * k * out))), groups not counted.
+
+    But for the classifier: their bound 1 / sqrt(classes) suits 1,000 classes and starts 10 classes at a loss of 10. Ours
+    is 1 / sqrt(features), nearly the same for 1,280 features and 1,000 classes.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
@@ -106,7 +110,7 @@ def initialise(network: nn.Module) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
-            bound = 1.0 / math.sqrt(module.out_features)
+            bound = 1.0 / math.sqrt(module.in_features)
             nn.init.uniform_(module.weight, -bound, bound)
             nn.init.zeros_(module.bias)
 
