@@ -12,6 +12,8 @@ ARGS =
 #:  pipeline    images to checked, deployable networks: TARGET=pixel PRESET=quickstart DATA=folder RUN=folder SET="key=value ..."
 #:  setup       create .venv and install fairnas at the pinned versions
 #:  test        run the tests: ARGS="-k latency" goes to pytest
+#:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
+#:  stage-versions  record the stages' sources and versions: after a change that a test asks it for
 #:  profile     measure what every block costs on TARGET (TARGET=cpu is this machine)
 #:  lint        ruff, pyright and hadolint
 #:  bench       measure how fast the stages run on this machine
@@ -23,7 +25,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-cifar10 setup setup-dev test profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-cifar10 setup setup-dev test test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -40,6 +42,7 @@ PYTHON =
 INSTALLER = uv
 
 # $(call install,REQUIREMENT)
+# Compiled while installing: where Python may write no bytecode, every start would compile torch and timm for 10 seconds.
 define install
 	@if [ -e $(UNFINISHED) ] || [ -n "$(MOVED)" ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	  found=; for python in $(or $(PYTHON),$(PYTHONS)); do \
@@ -98,6 +101,12 @@ bench: setup
 
 test: setup-dev
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-resume: setup-dev
+	RESUME_MOMENTS=3 $(VENV)/bin/python -m pytest tests/pipeline/test_resume.py $(ARGS)
+
+stage-versions: setup-dev
+	$(VENV)/bin/python tests/pipeline/stage_sources.py
 
 # The link lets pyright resolve `import fairnas.models` without an import hook: the repository root is the package.
 lint: setup-dev

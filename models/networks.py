@@ -100,8 +100,8 @@ def build_network(
 def initialise(network: nn.Module) -> None:
     """Initialise as the FairNAS authors' code does: convolutions N(0, sqrt(2 / (k * k * out))), groups not counted.
 
-    But for the classifier: their bound 1 / sqrt(classes) suits 1,000 classes and starts 10 classes at a loss of 10. Ours
-    is 1 / sqrt(features), nearly the same for 1,280 features and 1,000 classes.
+    But for the classifier: their bound 1 / sqrt(classes) suits 1,000 classes and starts 10 classes at a loss of 10.
+    Ours is 1 / sqrt(features), nearly the same for 1,280 features and 1,000 classes.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

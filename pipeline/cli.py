@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +21,8 @@ from .errors import UserError
 if TYPE_CHECKING:
     from ..models import Architecture
     from .pipeline import Pipeline
+
+INTERRUPTED = 130  # what shells report for Ctrl-C
 
 app = typer.Typer(
     name="fairnas",
@@ -136,8 +137,6 @@ def search(
     Limits: --set 'search.constraints=[latency_ms<=8, madds<=400e6]'; the default is the median network's latency.
     """
     with _opened(target, preset, data, run, overrides, seed, force) as work:
-        work.supernet()
-        work.latency()
         work.search()
         picks = json.loads((work.run.folder / "search" / "picks.json").read_text())
         lines = [
@@ -297,13 +296,12 @@ def _parse_networks(texts: list[str] | None) -> dict[str, Architecture] | None:
 
 def _prepare(work: Pipeline, named: dict[str, Architecture] | None) -> dict[str, Architecture]:
     """Run what must come before retraining, and say which networks it is about."""
-    if named is None or work.config.retrain.init == "inherited":
+    if named is None:
+        work.search()
+        return work.picks()
+    if work.config.retrain.init == "inherited":
         work.supernet()
-    if named is not None:
-        return named
-    work.latency()
-    work.search()
-    return work.picks()
+    return named
 
 
 def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
@@ -359,17 +357,19 @@ def main() -> None:
     """Run the command; a user's mistake is one line and exit code 2, Ctrl-C is exit code 130."""
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
-        code = 130
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except Exception as error:
-        if not _is_users(error):
-            raise
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = 2
+        # A misspelt command line raises click's exceptions, and newer versions of typer carry a click of their own.
+        if show_usage := getattr(error, "show", None):
+            show_usage()
+        elif _is_users(error):
+            console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        else:
+            raise
+    if code == INTERRUPTED:  # which typer may have turned Ctrl-C into
+        console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
     sys.exit(code or 0)
 
 

@@ -164,8 +164,9 @@ class RetrainConfig(Section):
     @field_validator("opt")
     @classmethod
     def _optimiser_exists(cls, value: str) -> str:
-        if value not in list_optimizers():
-            raise ValueError(f"timm has no such optimiser{_nearest(value, list_optimizers())}")
+        known = [str(name) for name in list_optimizers()]
+        if value not in known:
+            raise ValueError(f"timm has no such optimiser{_nearest(value, known)}")
         return value
 
 

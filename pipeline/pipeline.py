@@ -54,8 +54,6 @@ class Pipeline:
 
     def everything(self) -> None:
         """All stages."""
-        self.supernet()
-        self.latency()
         self.search()
         picks = self.picks()
         self.retrain(picks)
@@ -103,12 +101,17 @@ class Pipeline:
             self.run.execute(self._latency_stage(f"latency/{name}", blocks, architecture.space, architecture.se_ratio))
 
     def search(self) -> None:
-        """Search the supernet, and forget what was made of earlier picks."""
+        """Search the supernet, and forget what was made of earlier picks.
+
+        A bad table and limits that cannot be met are refused before the supernet is trained.
+        """
         config = self.config
+        self.latency()
         costs = space_costs(
             self.deploy_space, self._predictor("latency"), config.deploy.resolution, len(self.dataset.classes)
         )
         satisfiability = search.check_constraints(config.search, self.deploy_space, costs)
+        self.supernet()
 
         def work(workspace: Workspace) -> None:
             scorer = evaluate.PathScorer(self._supernet, self.dataset, config)

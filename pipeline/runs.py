@@ -119,11 +119,11 @@ class Run:
             return {"stages": {}}
         try:
             manifest = json.loads(path.read_text())
-            for entry in manifest["stages"].values():
-                entry["key"], entry["outputs"].items()
+            if all({"key", "outputs"} <= entry.keys() for entry in manifest["stages"].values()):
+                return manifest
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path} is damaged: delete it to run every stage again") from None
-        return manifest
+            pass
+        raise UserError(f"{path} is damaged: delete it to run every stage again")
 
     def write_config(self, text: str) -> None:
         """Keep the resolved configuration beside the results."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from optuna.trial import create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import UserError
 from .archive import Archive
@@ -24,16 +27,17 @@ class StudyMirror:
         if not resume:
             path.unlink(missing_ok=True)
         self._path, self._archive = path, archive
-        self._study = optuna.create_study(
-            study_name="search",
-            storage=f"sqlite:///{path}",
-            directions=[optuna.study.StudyDirection[d.upper()] for d in archive.objectives.values()],
-            load_if_exists=True,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.set_metric_names(list(archive.objectives))
-        self._mirrored = len(self._study.get_trials(deepcopy=False))
+        with self._writing():
+            self._study = optuna.create_study(
+                study_name="search",
+                storage=f"sqlite:///{path}",
+                directions=[optuna.study.StudyDirection[d.upper()] for d in archive.objectives.values()],
+                load_if_exists=True,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names(list(archive.objectives))
+            self._mirrored = len(self._study.get_trials(deepcopy=False))
 
     def update(self) -> None:
         """Add the members that the study does not have yet."""
@@ -49,8 +53,13 @@ class StudyMirror:
             )
             for member in archive.members[self._mirrored :]
         ]
-        try:
+        with self._writing():
             self._study.add_trials(trials)
-        except optuna.exceptions.StorageInternalError:
-            raise UserError(f"cannot write {self._path}: is the disk full? Free some space and run again") from None
         self._mirrored += len(trials)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
+            raise UserError(f"cannot write {self._path}: is the disk full? Free some space and run again") from None

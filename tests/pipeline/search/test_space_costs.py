@@ -1,0 +1,44 @@
+"""Costs of a space: tabulated once, and equal to what network by network arithmetic and prediction give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fairnas.latency_tables import LatencyError, Predictor, load_table
+from fairnas.models import get_space
+from fairnas.pipeline.search.costs import space_costs
+
+
+@pytest.mark.parametrize(("name", "width", "resolution"), [("a", 1.0, 224), ("b", 1.0, 224), ("b", 0.5, 64)])
+def test_costs_equal_those_of_each_network(name: str, width: float, resolution: int) -> None:
+    space, predictor = get_space(name).scaled(width), Predictor(load_table("pixel1"))
+    costs = space_costs(space, predictor, resolution, 1000)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        architecture = space.sample(rng)
+        cost = space.cost(architecture, resolution, 1000)
+        prediction = predictor.predict(space.blocks(architecture, resolution, 1000))
+        found = costs.of(architecture.choices)
+        assert (found["madds"], found["params"]) == (cost.madds, cost.params)
+        assert found["latency_ms"] == pytest.approx(prediction.latency_ms, rel=1e-12)
+        assert costs.is_extrapolated(architecture.choices) == prediction.extrapolated
+
+
+def test_extrapolation_depends_on_the_choices() -> None:
+    """Only blocks that an architecture has can make it extrapolated."""
+    space = get_space("b")
+    costs = space_costs(space, Predictor(load_table("pixel1")), 224, 1000)
+    costs.extrapolated[:] = False
+    costs.extrapolated[3, 5] = True
+    assert not costs.fixed_extrapolated
+    assert not costs.is_extrapolated([0] * 19)
+    assert costs.is_extrapolated([0, 0, 0, 5, *[0] * 15])
+
+
+def test_a_table_that_cannot_price_the_space_is_refused() -> None:
+    table = load_table("pixel1")
+    assert table.model is not None
+    ranges = {name: sizes for name, sizes in table.model.measured_ranges.items() if not name.startswith("mbconv")}
+    poor = table.model_copy(update={"model": table.model.model_copy(update={"measured_ranges": ranges})})
+    with pytest.raises(LatencyError, match="cannot price block mbconv-16x112"):
+        space_costs(get_space("b"), Predictor(poor), 224, 1000)

@@ -1,0 +1,59 @@
+"""A stage whose sources change says so by its version, or old results would be taken for those of the new code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from . import stage_sources
+from .stage_sources import LOCK, STAGES, current, digest, sources, version
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_whose_sources_changed_has_a_new_version(stage: str) -> None:
+    lock = json.loads(LOCK.read_text())
+    changed = sorted(name for name in sources(stage) if lock["sources"].get(name) != digest(name))
+    if changed and lock["versions"][stage] == version(stage):
+        module, constant = stage_sources.VERSIONS[stage]
+        pytest.fail(
+            f"stage {stage} is still version {version(stage)}, but its sources changed: {', '.join(changed)}. "
+            f"If it can make anything else of the same inputs, raise {constant} in {module}, or finished runs keep "
+            "results of the old code. Then, or if it cannot: make stage-versions, and commit the file it writes.",
+            pytrace=False,
+        )
+
+
+def test_the_committed_file_is_up_to_date() -> None:
+    if json.loads(LOCK.read_text()) != current():
+        pytest.fail(f"{LOCK.name} is out of date: make stage-versions, and commit it", pytrace=False)
+
+
+def test_sources_are_what_a_stage_reaches() -> None:
+    assert {
+        "pipeline/train_supernet.py",
+        "pipeline/fair_step.py",
+        "pipeline/data/decode.py",
+        "models/supernet.py",
+        "models/spaces/b.yaml",
+    } <= sources("supernet")
+    assert "models/supernet.py" not in sources("export")  # re-exported beside what it uses, and not used
+    assert "latency_tables/devices/host.py" in sources("export")
+    assert {"pipeline/evaluate.py", "pipeline/search/nsga2.py", "latency_tables/predictor.py"} <= sources("search")
+    assert {"latency_tables/profiler.py", "latency_tables/block_model.py"} <= sources("latency")
+    assert {"pipeline/report/template.html", "pipeline/report/style.css"} <= sources("report")
+    assert not sources("report") & sources("supernet")
+
+
+def test_only_what_a_module_means_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_sources, "ROOT", tmp_path)
+
+    def digest_of(text: str) -> str:
+        (tmp_path / "module.py").write_text(text)
+        return digest("module.py")
+
+    plain = digest_of("def f(x):\n    return x + 1\n")
+    assert digest_of('"""What."""\n\n\ndef f( x ):\n    """Why."""\n    # Because.\n    return (x + 1)\n') == plain
+    assert digest_of("def f(x):\n    return x + 2\n") != plain
+    assert digest_of("def f(y):\n    return y + 1\n") != plain
