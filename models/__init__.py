@@ -4,6 +4,7 @@ Importing this module registers `fairnas`, `fairnas_a`, `fairnas_b`, `fairnas_c`
 with `timm.create_model`.
 """
 
+from .aligned_init import align_choices
 from .blocks import Block, Cost
 from .fairnas import PUBLISHED
 from .networks import build_network, parse_network
@@ -19,6 +20,7 @@ __all__ = [
     "Layer",
     "SearchSpace",
     "Supernet",
+    "align_choices",
     "build_network",
     "get_space",
     "list_spaces",

@@ -69,6 +69,9 @@ class SupernetConfig(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=4e-5, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    init: Literal["independent", "aligned"] = Field(
+        default="independent", description="choice blocks start as the papers' do, or all as the same function"
+    )
     shared_gradients: Literal["sum", "mean"] = Field(
         default="sum",
         description="how stem and head add up the gradients of the m paths of a step; the paper's text sums",

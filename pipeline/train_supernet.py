@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch.nn import functional
 
-from ..models import SearchSpace, Supernet
+from ..models import SearchSpace, Supernet, align_choices
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
@@ -47,6 +47,8 @@ class _Training:
         self.device = training_device()
         torch.manual_seed(config.seed)
         self.supernet = Supernet(space, num_classes=len(dataset.classes))
+        if self.settings.init == "aligned":
+            align_choices(self.supernet)
         to_device(self.supernet, self.device)
         self.sampler = StrictFairSampler(len(space.layers), len(space.choices), config.seed)
         self.ledger = FairnessLedger(len(space.layers), len(space.choices))

@@ -11,9 +11,9 @@ import optuna
 from fairnas.pipeline.files import sha256_file, write_json
 
 STAGES = [
+    "latency",
     "supernet",
     "oneshot",
-    "latency",
     "search",
     *(f"{kind}/pick-{number}" for kind in ("retrain", "export") for number in (1, 2, 3)),
     "report",
