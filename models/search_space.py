@@ -50,6 +50,11 @@ class Layer:
     out_channels: int
     stride: int
 
+    @property
+    def has_skip(self) -> bool:
+        """Whether its blocks add their input to their output."""
+        return self.stride == 1 and self.in_channels == self.out_channels
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
