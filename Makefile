@@ -80,12 +80,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNF
 	$(call install,.[dev])
 	@touch $(VENV)/.installed $@
 
-pipeline: setup
-	$(VENV)/bin/fairnas pipeline --target $(TARGET) --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
+OPTIONS = --target $(TARGET) --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
 	  $(foreach item,$(SET),--set '$(item)')
 
-profile: setup
-	$(VENV)/bin/fairnas profile --target $(TARGET) $(foreach item,$(SET),--set '$(item)')
+pipeline profile: setup
+	$(VENV)/bin/fairnas $@ $(OPTIONS)
 
 report: setup
 	$(VENV)/bin/fairnas report --run "$(or $(RUN),runs/$(TARGET)-$(PRESET))"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from ..latency_tables.runtime import onnxruntime
 from .errors import ExportError
 
 

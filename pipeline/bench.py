@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from . import environment  # noqa: F401  isort: skip  (before ONNX Runtime is loaded)
-
 import time
 from collections.abc import Callable
 

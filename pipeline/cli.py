@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from . import environment  # noqa: F401  isort: skip  (before ONNX Runtime is loaded)
-
 import json
 import sys
 from collections.abc import Iterator
@@ -161,6 +159,7 @@ def retrain(
     """Train networks stand-alone: the search's picks, or the ones named."""
     named = _parse_networks(networks)
     with _opened(target, preset, data, run, overrides, seed, force) as work:
+        work.check_trainable(named or {})
         chosen = _prepare(work, named)
         work.retrain(chosen)
         results = [json.loads((work.run.folder / "retrain" / name / "result.json").read_text()) for name in chosen]
@@ -182,6 +181,7 @@ def export(
     """Export networks (the picks, or the ones named) after training them, with parity check and passport."""
     named = _parse_networks(networks)
     with _opened(target, preset, data, run, overrides, seed, force) as work:
+        work.check_trainable(named or {})
         if named is not None:
             work.latency(named)  # first: a table that cannot price a network is known before it is trained
         chosen = _prepare(work, named)
@@ -200,11 +200,13 @@ def report(
     """Write RUN/report/index.html from what the run folder holds."""
     from .config import load_config
     from .report import write_report
+    from .runs import Run
 
     folder = run or Path("runs") / f"{load_config(preset, target=target).target}-{Path(preset).stem}"
     if not (folder / "manifest.json").is_file():
         raise UserError(f"{folder} is not a run folder: it has no manifest.json")
-    path = write_report(folder)
+    with Run(folder):
+        path = write_report(folder)
     _answer(as_json, {"path": str(path)}, str(path))
 
 
@@ -310,22 +312,28 @@ def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
         print(json.dumps({"run": str(work.run.folder), "exported": passports}, indent=1))
         return
     shown = Table(title=f"exported to {work.run.folder / 'export'}", title_justify="left")
-    for column in ("", "top-1", "predicted", "measured here", "multiply-adds", "parameters", "parity"):
-        shown.add_column(column, justify="right" if column else "left")
+    for column in ("", "top-1", "predicted", "here", "multiply-adds", "parameters", "parity"):
+        shown.add_column(column, justify="right" if column else "left", no_wrap=True)
+    caveats: set[str] = set()
     for passport in passports:
         predicted, measured = passport["latency"]
-        marks = [predicted["table_kind"]] + (["extrapolated"] if predicted["extrapolated"] else [])
-        note = "" if marks == ["measured"] else f" [yellow]({', '.join(marks)})[/]"
+        if predicted["table_kind"] == "fitted":
+            caveats.add(f"from a table fitted to measurements of {predicted['device']}, not measured")
+        if predicted["extrapolated"]:
+            caveats.add("for sizes outside the measured ones (extrapolated)")
         shown.add_row(
             passport["name"],
             f"{passport['accuracy']['onnx_top1']:.1%}",
-            f"{predicted['latency_ms']:.2f} ms {predicted['target']}{note}",
+            f"{predicted['latency_ms']:.2f} ms" + ("*" if caveats else ""),
             f"{measured['latency_ms']:.2f} ms",
             f"{passport['madds'] / 1e6:.1f}M",
             f"{passport['params'] / 1e6:.2f}M",
-            f"{passport['parity']['max_relative_difference']:.1e}",
+            f"{passport['parity']['max_relative_difference']:.0e}",
         )
     console.print(shown)
+    console.print(f"predicted: on {work.target.title}; here: measured on this machine, one thread")
+    for caveat in sorted(caveats, reverse=True):
+        console.print(f"[yellow]* {caveat}[/]")
     report = work.run.folder / "report" / "index.html"
     if report.exists():
         console.print(f"report   {report}")

@@ -6,14 +6,18 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from timm.optim import list_optimizers
+from timm.optim import create_optimizer_v2, list_optimizers
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
 
 from ..models import list_spaces
 from .errors import UserError
+from .schedule import make_scheduler
 from .search.constraints import Constraint
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
@@ -171,6 +175,38 @@ class RetrainConfig(Section):
         if value not in known:
             raise ValueError(f"timm has no such optimiser{_nearest(value, known)}")
         return value
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> RetrainConfig:
+        """A misspelt option is found now, not after the search."""
+        try:
+            optimizer = self.make_optimizer(nn.Linear(1, 1))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"opt_args do not fit timm's {self.opt}: {error}") from None
+        try:
+            self.make_scheduler(optimizer, steps_per_epoch=1)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"sched_args do not fit timm's {self.sched} schedule: {error}") from None
+        return self
+
+    def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Timm's optimiser for a network."""
+        options = cast(dict[str, Any], self.opt_args)
+        return create_optimizer_v2(
+            network, self.opt, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, **options
+        )
+
+    def make_scheduler(self, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Scheduler:
+        """Timm's schedule for an optimiser."""
+        options = cast(dict[str, Any], self.sched_args)
+        return make_scheduler(
+            optimizer,
+            self.sched,
+            epochs=self.epochs,
+            warmup_epochs=self.warmup_epochs,
+            steps_per_epoch=steps_per_epoch,
+            **options,
+        )
 
 
 class ExportConfig(Section):

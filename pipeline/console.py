@@ -1,4 +1,4 @@
-"""What people see: one console, and progress bars for whatever takes longer than two seconds."""
+"""What people see: one console, and progress bars for whatever may take longer than two seconds."""
 
 from __future__ import annotations
 

@@ -52,7 +52,13 @@ class PathScorer:
         if self._mode == "recalibrate":
             self._recalibrate(choices)
         self._supernet.train(self._mode == "batch")
-        return top1(lambda images: self._supernet(images, choices), self._heldout, self._batch_size, self._resolution)
+        return top1(
+            lambda images: self._supernet(images, choices),
+            self._heldout,
+            self._batch_size,
+            self._resolution,
+            self._device,
+        )
 
     @torch.inference_mode()
     def _recalibrate(self, choices: Sequence[int]) -> None:

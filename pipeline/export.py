@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ from .training import top1
 VERSION = 1
 OUTPUTS = ("model.onnx", "passport.json")
 EVAL_BATCH = 128
+CPU = torch.device("cpu")  # where exported files run, also on a machine with a GPU
 
 
 def export(
@@ -86,8 +88,8 @@ def export(
         params=cost.params,
         madds=cost.madds,
         accuracy=Accuracy(
-            pytorch_top1=top1(network, dataset.val, EVAL_BATCH, size.resolution),
-            onnx_top1=top1(exported, dataset.val, EVAL_BATCH, size.resolution),
+            pytorch_top1=top1(network, dataset.val, EVAL_BATCH, size.resolution, CPU),
+            onnx_top1=top1(exported, dataset.val, EVAL_BATCH, size.resolution, CPU),
             images=len(dataset.val),
         ),
         parity=parity,
@@ -119,9 +121,9 @@ def _predicted(target: Target, predictor: Predictor, blocks: Sequence[Block]) ->
 
 def _measured(path: Path, rounds: int) -> LatencyRecord:
     """On this host, whatever the target: the file that is handed over is the file that was timed."""
-    host = HostDevice()
-    fingerprint = host.fingerprint()
-    timing = measure_onnx(host, {path.parent.name: path}, rounds)[path.parent.name]
+    with closing(HostDevice()) as host:
+        fingerprint = host.fingerprint()
+        timing = measure_onnx(host, {path.parent.name: path}, rounds)[path.parent.name]
     return LatencyRecord(
         target="host",
         device=str(fingerprint["name"]),

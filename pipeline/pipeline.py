@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from . import evaluate, export, retrain, train_supernet
 from .config import Config
 from .console import console, progress_bar
 from .data import Dataset, load_dataset
+from .errors import UserError
 from .files import sha256_json, write_atomic, write_json
 from .provenance import commit
 from .report import write_report
@@ -136,16 +138,29 @@ class Pipeline:
                 work,
             )
         )
-        picks = self.picks()
+        picks = {name: str(architecture) for name, architecture in self.picks().items()}
         for stage in self.run.stages():
             kind, _, name = stage.partition("/")
-            if kind in ("retrain", "export") and name.startswith("pick-") and name not in picks:
+            made_of = self.run.manifest["stages"].get(stage, {}).get("config", {}).get("architecture")
+            stale = name not in picks or (made_of is not None and made_of != picks[name])
+            if kind in ("retrain", "export") and name.startswith("pick-") and stale:
                 self.run.discard(stage)
 
     def picks(self) -> dict[str, Architecture]:
         """The search's picks by name."""
         rows = json.loads((self.run.folder / "search" / "picks.json").read_text())
         return {row["name"]: Architecture.parse(row["architecture"]) for row in rows}
+
+    def check_trainable(self, networks: dict[str, Architecture]) -> None:
+        """Refuse networks whose weights the supernet cannot give, when they are asked of it.
+
+        Raises:
+            UserError: `retrain.init` is `inherited` and a network is of another space or has squeeze-and-excitation.
+        """
+        if self.config.retrain.init == "inherited":
+            for name, architecture in networks.items():
+                if architecture.se_ratio or architecture.space != self.config.space:
+                    raise UserError(f"the supernet has no weights for {name}: add --set retrain.init=scratch")
 
     def retrain(self, networks: dict[str, Architecture]) -> None:
         """Train networks stand-alone."""
@@ -321,12 +336,13 @@ def open_dataset(config: Config) -> Dataset:
 
 
 def _measure(device: Device, blocks: Sequence[Block], networks: Sequence[Sequence[Block]], rounds: int) -> LatencyTable:
-    with progress_bar("blocks", rounds) as bar:
-        table = profile_blocks(device, blocks, rounds, lambda done, total: bar.advance())
-    if not networks:
-        return table
-    with progress_bar("networks", rounds) as bar:
-        return calibrate(device, table, networks, rounds, lambda done, total: bar.advance())
+    with closing(device):
+        with progress_bar("blocks", rounds) as bar:
+            table = profile_blocks(device, blocks, rounds, lambda done, total: bar.advance())
+        if not networks:
+            return table
+        with progress_bar("networks", rounds) as bar:
+            return calibrate(device, table, networks, rounds, lambda done, total: bar.advance())
 
 
 def _digest(blocks: Sequence[Block]) -> str:

@@ -8,6 +8,10 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
+from ..latency_tables import HostDevice
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -19,7 +23,7 @@ def commit() -> str:
     try:
         head = _git("rev-parse", "HEAD")
         return head + ("+dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
 
 
@@ -33,18 +37,8 @@ def _git(*arguments: str) -> str:
 def machine() -> dict[str, str | int]:
     """Processor, cores, threads in use and system of this machine (no host name)."""
     return {
-        "processor": processor(),
+        "processor": str(HostDevice().fingerprint()["name"]),
         "cores": os.cpu_count() or 1,
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "threads": torch.get_num_threads(),
         "system": platform.platform(),
     }
-
-
-def processor() -> str:
-    """The processor's model name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

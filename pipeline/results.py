@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from ..latency_tables import load_table
 from .files import write_atomic, write_json
@@ -46,6 +47,8 @@ def summarise(run: Path) -> dict[str, Any]:
         "supernet_images": scores["images"],
         "best_top1": max(pick["top1"] for pick in picks),
         "picks": picks,
+        "protocol": _protocol(run),
+        "resumed": any(stage["resumed"] for stage in manifest["stages"].values()),
         "seconds": round(sum(stage["seconds"] for stage in manifest["stages"].values()), 1),
         "seconds_by_stage": {name: stage["seconds"] for name, stage in manifest["stages"].items()},
         "seeds": 1,
@@ -54,6 +57,18 @@ def summarise(run: Path) -> dict[str, Any]:
         "versions": manifest["versions"],
         "commit": manifest["commit"],
     }
+
+
+def _protocol(run: Path) -> dict[str, Any]:
+    """What decides the figures, so that a reduced protocol is seen to be one."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    wanted = {
+        "supernet": ("epochs", "batch_size", "lr", "init", "shared_gradients"),
+        "search": ("population", "generations", "constraints"),
+        "retrain": ("epochs", "batch_size", "lr", "init"),
+    }
+    sizes = {name: config[name] for name in ("proxy", "deploy")}
+    return sizes | {section: {key: config[section][key] for key in keys} for section, keys in wanted.items()}
 
 
 def _summarise_pick(folder: Path) -> dict[str, Any]:

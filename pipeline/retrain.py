@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import save
-from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +17,6 @@ from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
 from .files import write_atomic, write_json
 from .runs import Workspace
-from .schedule import make_scheduler
 from .training import Metrics, autocast, to_device, top1, training_device
 
 VERSION = 1
@@ -83,23 +81,9 @@ class _Training:
             self.network.load_state_dict(supernet.path_state_dict(architecture))
         to_device(self.network, self.device)
         self.ema = ModelEmaV3(self.network, decay=self.settings.ema_decay) if self.settings.ema_decay else None
-        self.optimizer = create_optimizer_v2(
-            self.network,
-            opt=self.settings.opt,
-            lr=self.settings.lr,
-            momentum=self.settings.momentum,
-            weight_decay=self.settings.weight_decay,
-            **cast(dict[str, Any], self.settings.opt_args),
-        )
+        self.optimizer = self.settings.make_optimizer(self.network)
         self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), self.settings.batch_size)
-        self.scheduler = make_scheduler(
-            self.optimizer,
-            self.settings.sched,
-            epochs=self.settings.epochs,
-            warmup_epochs=self.settings.warmup_epochs,
-            steps_per_epoch=self.steps_per_epoch,
-            **cast(dict[str, Any], self.settings.sched_args),
-        )
+        self.scheduler = self.settings.make_scheduler(self.optimizer, self.steps_per_epoch)
         self.step = 0
         self.epoch_loss = 0.0
         self.epoch_seconds = 0.0
@@ -162,7 +146,7 @@ class _Training:
 
     def _val_top1(self, network: torch.nn.Module) -> float:
         network.eval()
-        return top1(network, self.dataset.val, EVAL_BATCH, self.config.deploy.resolution)
+        return top1(network, self.dataset.val, EVAL_BATCH, self.config.deploy.resolution, self.device)
 
     def write_results(self) -> None:
         """Weights and what they reached."""

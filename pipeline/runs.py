@@ -142,13 +142,14 @@ class Run:
             return True
         console.print(f"[bold]running[/] {stage.name}")
         self._forget(stage.name)
-        folder = self._open_folder(stage, start_again=forced)
+        folder, resumed = self._open_folder(stage, start_again=forced)
         started = time.monotonic()
         stage.work(Workspace(folder))
         self.manifest["stages"][stage.name] = {
             "key": stage.key,
             "version": stage.version,
             "seconds": round(time.monotonic() - started, 3),
+            "resumed": resumed,  # then the seconds are those since the last resumption
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "config": dict(stage.config),
             "inputs": dict(stage.inputs),
@@ -176,18 +177,25 @@ class Run:
         self.manifest |= {"commit": commit(), "versions": versions(), "machine": machine()}
         write_json(self.folder / "manifest.json", self.manifest)
 
-    def _open_folder(self, stage: Stage, start_again: bool) -> Path:
-        """The stage's folder: with unfinished work of the same key left in place, empty otherwise."""
+    def _open_folder(self, stage: Stage, start_again: bool) -> tuple[Path, bool]:
+        """The stage's folder, and whether it holds unfinished work of the same key; any other files are removed."""
         folder = self.folder / stage.name
         key_file = folder / KEY_FILE
-        if start_again or not key_file.is_file() or key_file.read_text() != stage.key:
-            shutil.rmtree(folder, ignore_errors=True)
+        resumed = not start_again and key_file.is_file() and key_file.read_text() == stage.key
+        if not resumed:
+            # Sub-folders are stages of their own.
+            for file in folder.iterdir() if folder.exists() else ():
+                if file.is_file():
+                    file.unlink()
             write_atomic(key_file, stage.key)
-        return folder
+        return folder, resumed
 
     def _is_current(self, stage: Stage) -> bool:
         entry = self.manifest["stages"].get(stage.name)
-        if not entry or entry["key"] != stage.key:
+        if not entry:
+            return False
+        if entry["key"] != stage.key:
+            console.print(f"[yellow]{stage.name}: {_what_changed(stage, entry)}: earlier results are replaced[/]")
             return False
         for name in stage.outputs:
             path = self.folder / stage.name / name
@@ -199,6 +207,14 @@ class Run:
     def digest(self, stage: str, output: str) -> str:
         """Digest of a finished stage's output."""
         return self.manifest["stages"][stage]["outputs"][output]
+
+
+def _what_changed(stage: Stage, entry: Mapping[str, Any]) -> str:
+    """In words, why a finished stage no longer stands."""
+    parts = {"version": stage.version} | dict(stage.config) | dict(stage.inputs)
+    before = {"version": entry.get("version")} | entry.get("config", {}) | entry.get("inputs", {})
+    changed = [name for name, value in parts.items() if sha256_json(before.get(name)) != sha256_json(value)]
+    return f"{', '.join(changed) or 'configuration'} changed"
 
 
 def _tidy(folder: Path) -> None:

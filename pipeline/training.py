@@ -34,9 +34,10 @@ def autocast(amp: str, device: torch.device) -> AbstractContextManager[Any]:
 
 
 @torch.inference_mode()
-def top1(forward: Callable[[Tensor], Tensor], images: ImageSet, batch_size: int, resolution: int) -> float:
-    """Share of images whose largest logit is their class; `forward` maps a batch to logits."""
-    device = training_device()
+def top1(
+    forward: Callable[[Tensor], Tensor], images: ImageSet, batch_size: int, resolution: int, device: torch.device
+) -> float:
+    """Share of images whose largest logit is their class; `forward` maps a batch on `device` to logits."""
     correct = 0
     for batch, labels in eval_batches(images, batch_size=batch_size, resolution=resolution):
         logits = forward(batch.to(device, non_blocking=True))

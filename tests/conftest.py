@@ -1,7 +1,5 @@
 """What holds for all tests."""
 
-from fairnas.pipeline import environment  # noqa: F401  isort: skip  (before anything loads torch)
-
 from hypothesis import settings
 
 # The same examples on every run, and no deadline: other work on the machine must not fail a test.

@@ -10,14 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-# The library reads this when it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 from ..device import OnnxModel, Progress, Samples
 from ..errors import LatencyError
-
-onnxruntime.disable_telemetry_events()
+from ..runtime import onnxruntime
 
 
 class HostDevice:

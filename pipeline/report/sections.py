@@ -134,7 +134,7 @@ def headline(run: RunFiles) -> Headline:
         target=_target(run) or folder_target,
         preset=_name(run.config.get("preset")) or folder_preset,
         dataset=dataset,
-        demonstration=dataset == DEMONSTRATION,
+        demonstration=as_dict(run.config.get("data")).get("source") == DEMONSTRATION,
         fitted="fitted" in (run.validation.get("kind"), run.table.get("kind"))
         or any(e.predicted and e.predicted.get("table_kind") == "fitted" for e in found),
         extrapolated=any(p.extrapolated for p in picks(run))
@@ -277,7 +277,9 @@ def search(run: RunFiles) -> Search:
 
 def details(run: RunFiles) -> Details:
     """Stages, machine and versions from the manifest, and the lineage of each exported file."""
-    stages = [(str(name), as_dict(stage)) for name, stage in as_dict(run.manifest.get("stages")).items()]
+    finished = as_dict(run.manifest.get("stages"))
+    # The page is written before its own stage ends.
+    stages = [(str(name), as_dict(stage)) for name, stage in finished.items() if name != "report"]
     table = as_dict(run.table.get("device"))
     return Details(
         stages=stages,

@@ -81,7 +81,7 @@ def search(
         workspace: where to write; a search cut off there is resumed after its last finished generation.
 
     Raises:
-        UserError: too few feasible architectures were found.
+        UserError: no feasible architecture was found.
     """
     limits = {row.quantity: row.limit for row in satisfiability}
     archive = Archive(dict(settings.objectives), limits)
@@ -140,11 +140,6 @@ def _write_results(
     axis = next(q for q in settings.objectives if q != "accuracy")
     position = np.array([member.values[axis] for member in archive.members])
     picks = pick_evenly(archive.minimised(), violations, position, settings.picks)
-    if len(picks) < settings.picks:
-        raise UserError(
-            f"the search found {len(picks)} feasible architectures where search.picks asks for {settings.picks}: "
-            "raise search.generations or a limit"
-        )
     write_atomic(workspace.folder / "pareto.csv", archive.to_csv())
     history = {
         "objectives": dict(archive.objectives),
@@ -153,6 +148,12 @@ def _write_results(
         **_hypervolumes(archive),
     }
     write_json(workspace.folder / "history.json", history)
+    if not picks:
+        raise UserError("the search found no architecture that meets the limits: raise search.generations or a limit")
+    if len(picks) < settings.picks:
+        console.print(
+            f"[yellow]{len(picks)} of {settings.picks} picks: no more networks that meet the limits were found[/]"
+        )
     rows = [
         {
             "name": f"pick-{number}",
@@ -171,6 +172,8 @@ def _hypervolumes(archive: Archive) -> Mapping[str, Any]:
     Objectives are scaled to 0..1 over everything feasible that was scored; the reference point is 1.1 in each.
     """
     feasible = [m for m, violation in zip(archive.members, archive.violations(), strict=True) if violation <= 0]
+    if not feasible:
+        return {"reference": [], "ideal": [], "nadir": [], "hypervolume": []}
     points = archive.minimised(feasible)
     low, high = points.min(axis=0), points.max(axis=0)
     scaled = (points - low) / np.where(high > low, high - low, 1)

@@ -102,8 +102,6 @@ def _die() -> NoReturn:
 
 
 def _serve() -> None:
-    from fairnas.pipeline import environment  # noqa: F401  isort: skip  (before anything loads torch)
-
     import onnxscript  # noqa: F401
     import sklearn.datasets  # noqa: F401
     from fairnas.pipeline import cli, pipeline  # noqa: F401
