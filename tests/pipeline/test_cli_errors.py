@@ -165,6 +165,13 @@ def test_a_network_that_the_target_cannot_price(command: Command) -> None:
     assert not list(Path.cwd().glob("runs/*/retrain"))
 
 
+@pytest.mark.parametrize("name", ["retrain", "export"])
+@pytest.mark.parametrize("network", ["fairnas_a_se", "a:" + "-".join(["E3K3"] * 16)])
+def test_networks_that_the_supernet_has_no_weights_for(name: str, network: str, command: Command) -> None:
+    assert_refused(command(name, network, "--preset", "tiny"), "--set retrain.init=scratch")
+    assert not list(Path.cwd().glob("runs/*/supernet"))
+
+
 def test_a_report_of_nothing(command: Command) -> None:
     assert_refused(command("report", "--run", "nowhere"), "nowhere is not a run folder")
     assert list(Path.cwd().iterdir()) == []

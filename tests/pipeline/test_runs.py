@@ -276,3 +276,35 @@ def test_writing_json_replaces_a_file_and_leaves_nothing_else(tmp_path: Path) ->
         write_json(path, {"a": object()})
     assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
     assert json.loads(path.read_text()) == {"a": 2}
+
+
+# Stages inside stages, and what is told about replaced work.
+
+
+def test_a_stage_keeps_the_stages_in_its_sub_folders(tmp_path: Path, stage: Stage) -> None:
+    inner = replace(stage, name="train/inner")
+    execute(tmp_path, inner)
+    execute(tmp_path, stage)
+    execute(tmp_path, replace(stage, version=2))
+    assert execute(tmp_path, inner)
+
+
+def test_what_changed_is_named(tmp_path: Path, stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(tmp_path, stage)
+    capsys.readouterr()
+    execute(tmp_path, replace(stage, config={"epochs": 4, "lr": 0.1}, inputs={"dataset": "d2", "table": "t1"}))
+    assert "train: epochs, dataset changed" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_resumed_stage_says_so(tmp_path: Path, stage: Stage) -> None:
+    def interrupted(workspace: Workspace) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(tmp_path, replace(stage, work=interrupted))
+    execute(tmp_path, stage)
+    with Run(tmp_path) as run:
+        assert run.manifest["stages"]["train"]["resumed"] is True
+    execute(tmp_path, stage, forced="train")
+    with Run(tmp_path) as run:
+        assert run.manifest["stages"]["train"]["resumed"] is False
