@@ -48,7 +48,7 @@ def summarise(run: Path) -> dict[str, Any]:
         "best_top1": max(pick["top1"] for pick in picks),
         "picks": picks,
         "protocol": _protocol(run),
-        "resumed": any(stage["resumed"] for stage in manifest["stages"].values()),
+        "resumed": any(stage.get("resumed", False) for stage in manifest["stages"].values()),
         "seconds": round(sum(stage["seconds"] for stage in manifest["stages"].values()), 1),
         "seconds_by_stage": {name: stage["seconds"] for name, stage in manifest["stages"].items()},
         "seeds": 1,
