@@ -1,21 +1,56 @@
-"""What a device must be able to do. Estimates, caching and tables are shared and live on our side."""
+"""What a device must be able to do. Estimates, resuming, checks of outputs and tables are shared and live on our side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 OnnxModel: TypeAlias = bytes | Path
-"""A serialised ONNX model, or the path of one."""
+"""A serialised ONNX model, or the path of one. Inputs are float32, and every shape is fixed."""
 
-Samples: TypeAlias = dict[str, list[float]]
-"""Raw times of each model in ms, one per round, in the order they were taken."""
+Fingerprint: TypeAlias = dict[str, str | int | float]
+"""Everything that, if it changed, would make old measurements wrong.
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with how many rounds are done and how many there are."""
+Always there: `name` (the device, for people), `runtime` (library, version, engine), `threads` and `clock_us` (the
+smallest step of its clock). As far as the device tells: `soc`, `machine`, `cores`, `max_mhz` (per core, as text),
+`governor`, `os` (build), `affinity`. Nothing in it may change from one minute to the next.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One model timed in one round.
+
+    Attributes:
+        model: name of the model.
+        round: number of the round, from 0.
+        cold_ms: the first run after other models ran: the caches hold little of this one.
+        warm_ms: the run directly after it.
+        cpu_ms: processor time of the warm run, over all its threads; None where the device cannot tell.
+    """
+
+    model: str
+    round: int
+    cold_ms: float
+    warm_ms: float
+    cpu_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a device says of itself at one moment; None where it does not.
+
+    Attributes:
+        temperature_c: the warmest sensor of the processor.
+        frequency_mhz: the slowest clock among the cores that measure.
+    """
+
+    temperature_c: float | None = None
+    frequency_mhz: float | None = None
 
 
 class Device(Protocol):
@@ -23,41 +58,53 @@ class Device(Protocol):
 
     Attributes:
         id: short name, used in file names.
-        kind: the family of devices (`host`), as targets name it.
+        kind: the family of devices (`host`, `adb`, `ssh`, `browser`, `cuda`), as targets name it.
     """
 
     id: str
     kind: str
 
-    def fingerprint(self) -> dict[str, str | int]:
-        """Everything that, if it changed, would make old measurements wrong.
-
-        `name` (for people) and `runtime` are always there. Measurements with different fingerprints are never mixed.
-        """
-        ...
-
     def prepare(self) -> None:
-        """Make the device ready to measure; calling it again does nothing.
+        """Connect, and bring what is needed; does only what is not done yet, and connects again after `DeviceLost`.
 
         Raises:
-            LatencyError: the device cannot be used.
+            LatencyError: the device cannot be used; the line says what to do.
+            DeviceLost: it is not there at the moment.
         """
         ...
 
-    def measure(self, models: Mapping[str, OnnxModel], rounds: int, progress: Progress | None = None) -> Samples:
-        """Time every model once per round, all models of a round one after the other.
+    def fingerprint(self) -> Fingerprint:
+        """Who measures, with what; call `prepare` first."""
+        ...
+
+    def outputs(self, models: Mapping[str, OnnxModel]) -> dict[str, np.ndarray]:
+        """The first output of each model on its `probe_input`, as `probe_values` of it (float32, at most 4,096).
+
+        Raises:
+            LatencyError: a model does not load or run there.
+            DeviceLost: the device went away.
+        """
+        ...
+
+    def measure(self, models: Mapping[str, OnnxModel], rounds: range) -> Iterator[Sample]:
+        """Time every model once per round, all models of a round one after the other, samples as they are taken.
 
         Interleaving spreads a disturbance of the device over all models instead of spoiling one of them.
 
+        Args:
+            models: by name; any text may be a name.
+            rounds: the numbers of the rounds; later calls continue where earlier ones stopped.
+
         Raises:
-            LatencyError: a model does not load or run, or `rounds` is less than one.
+            LatencyError: a model does not load or run.
+            DeviceLost: the device went away; samples that were taken before have been given.
         """
         ...
 
-    def verify(self, model: OnnxModel, inputs: Mapping[str, np.ndarray], reference: np.ndarray) -> float:
-        """Run a model once and return the largest absolute difference of its first output from `reference`."""
+    def conditions(self) -> Conditions:
+        """Temperature and clock now."""
         ...
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Let go of the device; it leaves nothing running."""
         ...
