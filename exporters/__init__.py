@@ -1,7 +1,7 @@
 """How a network leaves: export, parity with PyTorch, and the passport that says what was checked."""
 
 from .errors import ExportError
-from .onnx import Preprocessing, export_onnx
+from .onnx import Preprocessing, export_onnx, traced
 from .parity import Parity, compare, onnx_logits
 from .passport import Accuracy, ExportedFile, LatencyRecord, Passport
 
@@ -16,4 +16,5 @@ __all__ = [
     "compare",
     "export_onnx",
     "onnx_logits",
+    "traced",
 ]

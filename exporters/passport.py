@@ -24,14 +24,17 @@ class Accuracy(_Part):
 
 
 class LatencyRecord(_Part):
-    """One latency at batch 1 and where it comes from."""
+    """One latency at batch 1 and where it comes from; 90% of such predictions end between `low_ms` and `high_ms`."""
 
     target: str
     device: str
     kind: Literal["predicted", "measured"]
     source: str
     latency_ms: float
-    table_kind: Literal["measured", "fitted"] | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+    table_kind: Literal["measured", "scaled", "fitted"] | None = None
+    table_state: Literal["validated", "fitted", "unvalidated", "failed"] | None = None
     extrapolated: bool | None = None
     median_ms: float | None = None
     p90_ms: float | None = None

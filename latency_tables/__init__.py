@@ -1,37 +1,61 @@
 """What a block costs on a device: devices, profiling, tables and prediction."""
 
 from .block_model import block_model, network_model
-from .calibration import calibrate, calibration_networks
-from .device import Device, Progress, Samples
+from .calibration import calibrate, calibration_networks, recalibrate
+from .device import Conditions, Device, Fingerprint, OnnxModel, Sample
 from .devices.host import HostDevice
-from .errors import LatencyError
+from .errors import DeviceLost, LatencyError
+from .gate import Verdict, judge, require_trust
+from .measuring import Progress, Rounds, measure
 from .predictor import Prediction, Predictor, Price
-from .profiler import measure_onnx, profile_blocks
-from .table import BlockLatency, Calibration, LatencyTable, list_tables, load_table
-from .targets import Target, get_target, list_targets, open_device
+from .profiler import Plan, check_on_networks, measure_networks, profile_blocks, profile_network, profile_space
+from .sustained import Sustained, measure_sustained
+from .table import BlockLatency, Calibration, LatencyTable, Validation, list_tables, load_table
+from .targets import DeviceOptions, Target, get_target, list_targets, open_device
+from .validation import validate, validation_networks
 
 __all__ = [
     "BlockLatency",
     "Calibration",
+    "Conditions",
     "Device",
+    "DeviceLost",
+    "DeviceOptions",
+    "Fingerprint",
     "HostDevice",
     "LatencyError",
     "LatencyTable",
+    "OnnxModel",
+    "Plan",
     "Prediction",
     "Predictor",
     "Price",
     "Progress",
-    "Samples",
+    "Rounds",
+    "Sample",
+    "Sustained",
     "Target",
+    "Validation",
+    "Verdict",
     "block_model",
     "calibrate",
     "calibration_networks",
+    "check_on_networks",
     "get_target",
+    "judge",
     "list_tables",
     "list_targets",
     "load_table",
-    "measure_onnx",
+    "measure",
+    "measure_networks",
+    "measure_sustained",
     "network_model",
     "open_device",
     "profile_blocks",
+    "profile_network",
+    "profile_space",
+    "recalibrate",
+    "require_trust",
+    "validate",
+    "validation_networks",
 ]

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..models import Architecture, Block, SearchSpace
-from .block_model import network_model
-from .device import Device, OnnxModel, Progress
-from .errors import LatencyError
-from .predictor import Predictor
-from .table import BlockLatency, Calibration, LatencyTable, NetworkLatency
+from .table import Calibration, LatencyTable, NetworkLatency
 
 # With fewer networks noise decides about the intercept.
 _LEAST_FOR_INTERCEPT = 4
+_COLD_SHARES = (0.0, 0.5, 1.0)
+# A price that mixes warm and cold times must be this much better than warm times alone to be worth its keep.
+_EARNS_ITS_PLACE = 0.8
 
 
 def calibration_networks(space: SearchSpace, count: int, se_ratio: float = 0.0) -> list[Architecture]:
@@ -35,60 +34,46 @@ def calibration_networks(space: SearchSpace, count: int, se_ratio: float = 0.0) 
     return [space.architecture([by_size[rank] for rank in row], se_ratio) for row in ranks]
 
 
-def calibrate(
-    device: Device,
-    table: LatencyTable,
-    networks: Sequence[Sequence[Block]],
-    rounds: int,
-    progress: Progress | None = None,
-) -> LatencyTable:
-    """Measure whole networks and fit `latency = intercept + slope * sum of blocks` to them.
+def calibrate(table: LatencyTable, networks: Sequence[Sequence[Block]], measured_ms: Sequence[float]) -> LatencyTable:
+    """Fit `latency = intercept + slope * sum of blocks` to networks that were measured on the table's device.
+
+    Blocks cost their warm times, or a mixture of warm and cold ones where that predicts networks left out of the fit
+    clearly better.
 
     Args:
-        device: where the table was measured.
-        table: a measured table that prices every block of the networks.
+        table: a table that prices every block of the networks; an earlier calibration is replaced.
         networks: the blocks of each network.
-        rounds: how often each network is timed.
-        progress: called after every round.
-
-    Returns:
-        The table with its `calibration`, and with `validation`: `n` networks, `bias_before` (mean relative error of the
-        plain sum), and with two networks or more `loo_mape` (mean absolute relative error of each network predicted by
-        a line fitted to the others).
-
-    Raises:
-        LatencyError: there is no network, the table is another device's or lacks a block, or the device cannot measure
-            a network.
+        measured_ms: what each took.
     """
-    if not networks:
-        raise LatencyError("there is no network to calibrate on")
-    if device.fingerprint() != table.device:
-        raise LatencyError(f"latency table {table.name} was measured on another device or runtime: measure it again")
-    plain = Predictor(table.model_copy(update={"calibration": None}))
-    sums = np.array([plain.predict(blocks).latency_ms for blocks in networks]).round(6)
-    models: dict[str, OnnxModel] = {
-        f"network {place}": network_model(blocks).SerializeToString() for place, blocks in enumerate(networks)
-    }
-    device.prepare()
-    samples = device.measure(models, rounds, progress)
-    measured = np.array([BlockLatency.of(samples[name]).latency_ms for name in models])
-    intercept, slope = fit_line(sums, measured)
-    pairs = zip(sums.tolist(), measured.tolist(), strict=True)
-    validation: dict[str, float | int | str] = {
-        "n": len(networks),
-        "bias_before": round(float(np.mean(sums / measured - 1)), 4),
-    }
-    if len(networks) > 1:
-        validation |= {
-            "loo_mape": round(float(np.abs(leave_one_out(sums, measured)).mean()), 4),
-            "by": "whole networks, leave-one-out",
-        }
-    calibration = Calibration(
-        intercept_ms=round(intercept, 6),
-        slope=round(slope, 6),
-        networks=[NetworkLatency(sum_ms=total, measured_ms=latency) for total, latency in pairs],
+    measured = np.asarray(measured_ms, dtype=float)
+    fits = {share: _leave_one_out_error(block_sums(table, networks, share), measured) for share in _COLD_SHARES}
+    best = min(fits, key=lambda share: fits[share])
+    share = best if fits[best] < _EARNS_ITS_PLACE * fits[0.0] else 0.0
+    line = _line(block_sums(table, networks, share), measured, share)
+    return table.model_copy(update={"calibration": line})
+
+
+def recalibrate(table: LatencyTable, networks: Sequence[Sequence[Block]], measured_ms: Sequence[float]) -> LatencyTable:
+    """Fit the line again with more networks beside those that it was fitted to."""
+    share = table.calibration.cold_share if table.calibration else 0.0
+    before = table.calibration.networks if table.calibration else []
+    sums = [*(pair.sum_ms for pair in before), *block_sums(table, networks, share).tolist()]
+    measured = [*(pair.measured_ms for pair in before), *measured_ms]
+    return table.model_copy(update={"calibration": _line(np.array(sums), np.array(measured), share)})
+
+
+def block_sums(table: LatencyTable, networks: Sequence[Sequence[Block]], cold_share: float = 0.0) -> np.ndarray:
+    """The plain sum of each network's blocks in ms, `[n]`, as they are in the table."""
+    return np.array(
+        [
+            sum(
+                (1 - cold_share) * table.blocks[block.signature].latency_ms
+                + cold_share * table.blocks[block.signature].cold_ms
+                for block in network
+            )
+            for network in networks
+        ]
     )
-    return table.model_copy(update={"calibration": calibration, "validation": validation})
 
 
 def fit_line(sums: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
@@ -114,3 +99,33 @@ def leave_one_out(sums: np.ndarray, measured: np.ndarray) -> np.ndarray:
         intercept, slope = fit_line(sums[others], measured[others])
         errors[place] = (intercept + slope * sums[place]) / measured[place] - 1
     return errors
+
+
+def upper_error(errors: np.ndarray, share: float = 0.9) -> float:
+    """The error that a new one stays below with probability `share`, given `[n]` earlier ones (split conformal).
+
+    Of few errors it is the largest.
+    """
+    rank = min(int(np.ceil(share * (len(errors) + 1))), len(errors))
+    return float(np.sort(errors)[rank - 1])
+
+
+def _line(sums: np.ndarray, measured: np.ndarray, cold_share: float) -> Calibration:
+    sums = sums.round(6)
+    intercept, slope = fit_line(sums, measured)
+    errors = np.abs(leave_one_out(sums, measured)) if len(sums) > 1 else None
+    return Calibration(
+        intercept_ms=round(intercept, 6),
+        slope=round(slope, 6),
+        cold_share=cold_share,
+        networks=[
+            NetworkLatency(sum_ms=total, measured_ms=round(latency, 6))
+            for total, latency in zip(sums.tolist(), measured.tolist(), strict=True)
+        ],
+        loo_mape=None if errors is None else round(float(errors.mean()), 4),
+        loo_p90=None if errors is None else round(upper_error(errors), 4),
+    )
+
+
+def _leave_one_out_error(sums: np.ndarray, measured: np.ndarray) -> float:
+    return float(np.abs(leave_one_out(sums, measured)).mean()) if len(sums) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""What a device must be able to do. Estimates, resuming, checks of outputs and tables are shared and live on our side."""
+"""What a device must be able to do. Estimates, resuming, checks of outputs and tables are shared, on our side."""
 
 from __future__ import annotations
 

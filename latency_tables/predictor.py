@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..models import Block
@@ -10,20 +12,41 @@ from .errors import LatencyError
 from .features import FEATURES, block_features, block_sizes, size_group
 from .table import FittedModel, LatencyTable
 
+UNCHECKED_ERROR = 0.4
+"""Relative error of a sum of blocks that nothing is known about: on one server CPU networks took up to 40% longer."""
+
+_EXTRAPOLATED = 2.0  # times as uncertain as blocks of new shapes within the measured sizes
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one block costs inside a network; `extrapolated` when its size lies outside those that were measured."""
+    """What one block costs inside a network.
+
+    Attributes:
+        latency_ms: its price.
+        extrapolated: its size lies outside those that were measured.
+        error: what 90% of such prices stay within, relative.
+    """
 
     latency_ms: float
     extrapolated: bool
+    error: float
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a network costs; `extrapolated` when any of its blocks is."""
+    """What a network costs.
+
+    Attributes:
+        latency_ms: the estimate.
+        low_ms: where the interval begins that holds the measured latency nine times out of ten.
+        high_ms: where it ends.
+        extrapolated: any of its blocks is.
+    """
 
     latency_ms: float
+    low_ms: float
+    high_ms: float
     extrapolated: bool
 
 
@@ -42,8 +65,10 @@ class Predictor:
 
     def __init__(self, table: LatencyTable) -> None:
         self.table = table
-        self.fixed_ms = table.calibration.intercept_ms if table.calibration else 0.0
-        self._slope = table.calibration.slope if table.calibration else 1.0
+        calibration = table.calibration
+        self.fixed_ms = calibration.intercept_ms if calibration else 0.0
+        self._slope = calibration.slope if calibration else 1.0
+        self._cold_share = calibration.cold_share if calibration else 0.0
         self._prices: dict[Block, Price] = {}
         unknown = set(table.model.coefficients) - set(FEATURES) if table.model else set()
         if unknown:
@@ -63,15 +88,44 @@ class Predictor:
             self._prices[block] = price
         return price
 
-    def predict(self, blocks: Iterable[Block]) -> Prediction:
+    def predict(self, blocks: Sequence[Block]) -> Prediction:
         """What a network costs: the sum of its blocks, and `fixed_ms`.
+
+        The interval of a measured table comes from whole networks that it predicted. That of a fitted table comes from
+        blocks that were held out: errors of one shape are taken as one error (they add up), those of different shapes
+        as independent (their squares do).
 
         Raises:
             LatencyError: the table cannot price one of the blocks.
         """
         prices = [self.price(block) for block in blocks]
         latency_ms = self.fixed_ms + sum(price.latency_ms for price in prices)
-        return Prediction(latency_ms, any(price.extrapolated for price in prices))
+        half = latency_ms * self._network_error() if self.table.blocks else _half_width(blocks, prices)
+        low_ms = max(latency_ms - half, 0.0)
+        return Prediction(latency_ms, low_ms, latency_ms + half, any(price.extrapolated for price in prices))
+
+    def check_covers(self, blocks: Iterable[Block]) -> None:
+        """Refuse a table that cannot price everything it is about to be used for.
+
+        Raises:
+            LatencyError: blocks are missing; the line says how many and names one.
+        """
+        distinct = {block.signature: block for block in blocks}
+        missing = [name for name in distinct if name not in self.table.blocks] if self.table.blocks else []
+        if missing:
+            raise LatencyError(
+                f"latency table {self.table.name} lacks {len(missing)} of {len(distinct)} blocks, for example "
+                f"{missing[0]}: it was measured for another space or size; measure this one with `fairnas profile`"
+            )
+        for block in distinct.values():
+            self.price(block)
+
+    def _network_error(self) -> float:
+        validation, calibration = self.table.validation, self.table.calibration
+        for error in (validation and validation.p90, calibration and calibration.loo_p90):
+            if error is not None:
+                return error
+        return UNCHECKED_ERROR
 
     def _measured(self, block: Block) -> Price:
         entry = self.table.blocks.get(block.signature)
@@ -80,7 +134,8 @@ class Predictor:
                 f"latency table {self.table.name} has no measurement of block {block.signature}: "
                 "measure the space at this size with `fairnas profile`"
             )
-        return Price(self._slope * entry.latency_ms, extrapolated=False)
+        alone = (1 - self._cold_share) * entry.latency_ms + self._cold_share * entry.cold_ms
+        return Price(self._slope * alone, extrapolated=False, error=self._network_error())
 
     def _fitted(self, block: Block, model: FittedModel) -> Price:
         group = size_group(block)
@@ -97,4 +152,14 @@ class Predictor:
         inside = ranges is not None and all(
             ranges[name][0] <= size <= ranges[name][1] for name, size in block_sizes(block).items()
         )
-        return Price(latency_ms, extrapolated=not inside)
+        validation = self.table.validation
+        error = validation.grouped_p90 if validation and validation.grouped_p90 is not None else UNCHECKED_ERROR
+        return Price(latency_ms, extrapolated=not inside, error=error if inside else _EXTRAPOLATED * error)
+
+
+def _half_width(blocks: Sequence[Block], prices: Sequence[Price]) -> float:
+    by_shape: dict[tuple[object, ...], float] = defaultdict(float)
+    for block, price in zip(blocks, prices, strict=True):
+        shape = (block.kind, block.in_channels, block.out_channels, block.resolution, block.stride)
+        by_shape[shape] += price.latency_ms * price.error
+    return math.hypot(*by_shape.values())

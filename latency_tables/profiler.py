@@ -1,32 +1,134 @@
-"""Measuring: blocks into a latency table, and whole networks to check what the table promised."""
+"""Profiling: blocks into a latency table, and whole networks to calibrate it and to check what it promises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
-from ..models import Block
-from .block_model import block_model
-from .device import Device, OnnxModel, Progress
+import numpy as np
+import onnx
+
+from ..models import Architecture, Block, SearchSpace
+from .block_model import block_model, network_model
+from .calibration import calibrate, calibration_networks
+from .device import Device, OnnxModel
 from .errors import LatencyError
-from .table import SCHEMA_VERSION, BlockLatency, LatencyTable
+from .measuring import Progress, Rounds, measure
+from .predictor import Predictor
+from .quantize import quantized
+from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision
+from .validation import validate, validation_networks
+
+Bars: TypeAlias = Callable[[str], AbstractContextManager[Progress | None]]
+"""Opens a progress bar of a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How thoroughly a device is profiled.
+
+    Attributes:
+        rounds: how often everything is timed.
+        precision: of the models that are timed.
+        calibration: how many whole networks the calibration is fitted to.
+        validation: how many others the table must predict; 0 leaves it unvalidated.
+    """
+
+    rounds: Rounds = field(default_factory=Rounds)
+    precision: Precision = "fp32"
+    calibration: int = 10
+    validation: int = 60
+
+
+def profile_space(
+    device: Device,
+    space: SearchSpace,
+    resolution: int,
+    num_classes: int,
+    plan: Plan,
+    *,
+    folder: Path | None = None,
+    bars: Bars = nullcontext,
+) -> LatencyTable:
+    """Measure all blocks of a space, calibrate on whole networks of it, and validate on others.
+
+    Args:
+        device: where to measure.
+        space: what to price, at its width.
+        resolution: height and width of the images.
+        num_classes: of the classifier.
+        plan: how thoroughly.
+        folder: where raw samples are kept; an interrupted profile goes on from them.
+        bars: opens progress bars.
+
+    Raises:
+        LatencyError: the device cannot measure something.
+    """
+    table = _bars_and_blocks(device, space.all_blocks(resolution, num_classes), plan, folder, bars)
+    calibration = calibration_networks(space, plan.calibration)
+    validation: list[Architecture] = []
+    if plan.validation:
+        wanted = plan.validation + len(calibration)
+        found = validation_networks(space, Predictor(table), wanted, resolution=resolution, num_classes=num_classes)
+        validation = [architecture for architecture in found if architecture not in calibration][: plan.validation]
+
+    def blocks(architectures: Sequence[Architecture]) -> list[tuple[Block, ...]]:
+        return [space.blocks(architecture, resolution, num_classes) for architecture in architectures]
+
+    return _bars_and_networks(device, table, blocks(calibration), blocks(validation), plan, folder, bars)
+
+
+def profile_network(
+    device: Device,
+    space: SearchSpace,
+    architecture: Architecture,
+    resolution: int,
+    num_classes: int,
+    plan: Plan,
+    *,
+    folder: Path | None = None,
+    bars: Bars = nullcontext,
+) -> LatencyTable:
+    """Measure the blocks of one network, calibrated on networks of its space; `plan.validation` plays no part.
+
+    Raises:
+        LatencyError: the device cannot measure something.
+    """
+    relatives = calibration_networks(space, plan.calibration, architecture.se_ratio)
+    networks = [space.blocks(relative, resolution, num_classes) for relative in relatives]
+    distinct = [*space.blocks(architecture, resolution, num_classes), *chain.from_iterable(networks)]
+    table = _bars_and_blocks(device, distinct, plan, folder, bars)
+    return _bars_and_networks(device, table, networks, [], plan, folder, bars)
 
 
 def profile_blocks(
-    device: Device, blocks: Iterable[Block], rounds: int, progress: Progress | None = None
+    device: Device,
+    blocks: Iterable[Block],
+    rounds: Rounds,
+    *,
+    precision: Precision = "fp32",
+    journal: Path | None = None,
+    progress: Progress | None = None,
 ) -> LatencyTable:
-    """Measure every distinct block on a device.
+    """Measure every distinct block on a device, each alone.
 
-    Blocks run alone and warm. A whole network streams all its weights through the caches, but starts only once: on one
-    server CPU the sum of blocks is 5 to 10% below whole networks at 224 pixels, 20 to 40% below at 64 pixels, and above
-    them for the smallest networks. `calibrate` corrects that.
+    A whole network streams all its weights through the caches, but starts only once: on one server CPU the sum of warm
+    blocks is 5 to 10% below whole networks at 224 pixels, 20 to 40% below at 64 pixels, and above them for the smallest
+    networks. `check_on_networks` corrects that.
 
     Args:
         device: where to measure.
         blocks: what to measure; blocks of equal signature are measured once.
         rounds: how often each block is timed.
-        progress: called after every round.
+        precision: of the models that are timed.
+        journal: file of raw samples; an interrupted measurement goes on from it.
+        progress: called after every sample.
 
     Raises:
         LatencyError: there is no block, or the device cannot measure one.
@@ -34,30 +136,115 @@ def profile_blocks(
     distinct = {block.signature: block for block in blocks}
     if not distinct:
         raise LatencyError("there is no block to measure")
-    device.prepare()
-    models: dict[str, OnnxModel] = {name: block_model(block).SerializeToString() for name, block in distinct.items()}
-    samples = device.measure(models, rounds, progress)
+    models = {name: _content(block_model(block), precision) for name, block in distinct.items()}
+    measured = measure(device, models, rounds, precision=precision, journal=journal, progress=progress)
     fingerprint = device.fingerprint()
     return LatencyTable(
         schema_version=SCHEMA_VERSION,
-        name=device.id,
+        name=device.id if precision == "fp32" else f"{device.id}-{precision}",
         kind="measured",
         device=fingerprint,
         runtime=str(fingerprint["runtime"]),
+        precision=precision,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=f"blocks measured alone, with warm caches, on {fingerprint['name']}, {rounds} rounds",
-        blocks={name: BlockLatency.of(values) for name, values in samples.items()},
+        source=f"blocks measured alone on {fingerprint['name']}",
+        blocks=measured,
     )
 
 
-def measure_onnx(
-    device: Device, models: Mapping[str, Path], rounds: int, progress: Progress | None = None
-) -> dict[str, BlockLatency]:
-    """Measure whole networks at batch 1, by the names they are given.
+def check_on_networks(
+    device: Device,
+    table: LatencyTable,
+    calibration: Sequence[Sequence[Block]],
+    validation: Sequence[Sequence[Block]],
+    rounds: Rounds,
+    *,
+    journals: tuple[Path, Path] | None = None,
+    progress: Progress | None = None,
+) -> LatencyTable:
+    """Measure whole networks, fit the table's calibration to some and compare its predictions with the others.
+
+    Args:
+        device: where the table was measured.
+        table: what to check.
+        calibration: the blocks of each network to fit; none leaves the plain sum.
+        validation: the blocks of each network to predict, none of them in `calibration`; none leaves the table
+            unvalidated.
+        rounds: how often each network is timed.
+        journals: files of raw samples, of the measurement and of the one that tells how well measuring repeats itself.
+        progress: called after every sample.
 
     Raises:
-        LatencyError: a network does not load or run on the device.
+        LatencyError: the table is another device's, or the device cannot measure a network.
     """
     device.prepare()
-    samples = device.measure(dict(models), rounds, progress)
-    return {name: BlockLatency.of(values) for name, values in samples.items()}
+    if device.fingerprint() != table.device:
+        raise LatencyError(f"latency table {table.name} was measured on another device or runtime: measure it again")
+    networks = {_network_name(blocks): blocks for blocks in (*calibration, *validation)}
+    # In no order, so that a device that slowly drifts does not mistreat the larger ones.
+    names = np.random.default_rng(0).permutation(list(networks)).tolist()
+    models = {name: _content(network_model(networks[name]), table.precision) for name in names}
+    first, second = journals or (None, None)
+    measured = measure(device, models, rounds, precision=table.precision, journal=first, progress=progress)
+    if calibration:
+        table = calibrate(table, calibration, _latencies(measured, calibration))
+    if not validation:
+        return table
+    repeated = {name: models[name] for name in names if name in {_network_name(blocks) for blocks in validation}}
+    again = measure(device, repeated, rounds, precision=table.precision, journal=second, progress=progress)
+    return validate(table, validation, _latencies(measured, validation), _latencies(again, validation))
+
+
+def measure_networks(
+    device: Device,
+    networks: Mapping[str, Sequence[Block]],
+    rounds: Rounds,
+    *,
+    precision: Precision = "fp32",
+    progress: Progress | None = None,
+) -> dict[str, BlockLatency]:
+    """Measure whole networks, by the names they are given, from their blocks alone.
+
+    Raises:
+        LatencyError: the device cannot measure a network.
+    """
+    models = {name: _content(network_model(blocks), precision) for name, blocks in networks.items()}
+    return measure(device, models, rounds, precision=precision, progress=progress)
+
+
+def _bars_and_blocks(
+    device: Device, blocks: Iterable[Block], plan: Plan, folder: Path | None, bars: Bars
+) -> LatencyTable:
+    journal = folder / "blocks.jsonl" if folder else None
+    with bars("blocks") as progress:
+        return profile_blocks(device, blocks, plan.rounds, precision=plan.precision, journal=journal, progress=progress)
+
+
+def _bars_and_networks(
+    device: Device,
+    table: LatencyTable,
+    calibration: Sequence[Sequence[Block]],
+    validation: Sequence[Sequence[Block]],
+    plan: Plan,
+    folder: Path | None,
+    bars: Bars,
+) -> LatencyTable:
+    if not (calibration or validation):
+        return table
+    journals = (folder / "networks.jsonl", folder / "networks-again.jsonl") if folder else None
+    with bars("networks") as progress:
+        return check_on_networks(
+            device, table, calibration, validation, plan.rounds, journals=journals, progress=progress
+        )
+
+
+def _content(model: onnx.ModelProto, precision: Precision) -> OnnxModel:
+    return (model if precision == "fp32" else quantized(model)).SerializeToString()
+
+
+def _network_name(blocks: Sequence[Block]) -> str:
+    return "network " + hashlib.sha256(" ".join(block.signature for block in blocks).encode()).hexdigest()[:12]
+
+
+def _latencies(measured: Mapping[str, BlockLatency], networks: Sequence[Sequence[Block]]) -> list[float]:
+    return [measured[_network_name(blocks)].latency_ms for blocks in networks]

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from .device import Sample
 from .errors import LatencyError
+from .files import write_atomic
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _TABLES_FOLDER = Path(__file__).parent / "tables"
 
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Precision: TypeAlias = Literal["fp32", "int8"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+_DISTURBED = 1.1
+_LONGEST_LINE = 160
 
 
 class _Strict(BaseModel):
@@ -29,24 +36,44 @@ class BlockLatency(_Strict):
     """Measurements of one block or network, in ms.
 
     The minimum is the estimate: under other load it moved by less than 1% where the median moved by 2 to 165%.
+
+    Attributes:
+        latency_ms: the shortest warm run.
+        cold_ms: the shortest run after other models ran.
+        median_ms: of the warm runs.
+        p90_ms: of the warm runs.
+        rounds: how many there were; 0 where the times were scaled from another device's.
+        disturbed: the share of warm runs that took over 10% longer than the processor worked on them, where the device
+            tells; others were using it.
     """
 
     latency_ms: Milliseconds
+    cold_ms: Milliseconds
     median_ms: Milliseconds
     p90_ms: Milliseconds
-    samples: Annotated[list[Milliseconds], Field(min_length=1)]
+    rounds: Annotated[int, Field(ge=0)]
+    disturbed: Share | None = None
 
     @classmethod
-    def of(cls, samples: list[float]) -> BlockLatency:
-        """Summarise raw samples in ms."""
-        values = [round(value, 6) for value in samples]
-        median, p90 = np.percentile(values, [50, 90]).round(6).tolist()
-        return cls(latency_ms=min(values), median_ms=median, p90_ms=p90, samples=values)
+    def of(cls, samples: Sequence[Sample]) -> BlockLatency:
+        """Summarise samples."""
+        warm = [round(sample.warm_ms, 6) for sample in samples]
+        median, p90 = np.percentile(warm, [50, 90]).round(6).tolist()
+        told = [sample for sample in samples if sample.cpu_ms is not None]
+        waited = [sample for sample in told if sample.warm_ms > _DISTURBED * (sample.cpu_ms or 0.0)]
+        return cls(
+            latency_ms=min(warm),
+            cold_ms=round(min(sample.cold_ms for sample in samples), 6),
+            median_ms=median,
+            p90_ms=p90,
+            rounds=len(warm),
+            disturbed=round(len(waited) / len(told), 3) if told else None,
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> BlockLatency:
-        if not math.isclose(self.latency_ms, min(self.samples)):
-            raise ValueError("latency_ms is not the minimum of its samples")
+        if not self.latency_ms <= self.median_ms <= self.p90_ms:
+            raise ValueError("latency_ms, median_ms and p90_ms do not rise")
         return self
 
 
@@ -74,51 +101,103 @@ class Calibration(_Strict):
     """What a network costs, from the blocks that were measured alone: `intercept_ms + slope * sum`.
 
     The intercept may be negative: blocks alone pay 20 times for what a network pays once.
+
+    Attributes:
+        cold_share: how much of a block's price is its cold time, the rest its warm time.
+        networks: what the line was fitted to.
+        loo_mape: mean absolute relative error of each of them predicted by a line fitted to the others.
+        loo_p90: the error that 90% of those stay below.
     """
 
     intercept_ms: Annotated[float, Field(allow_inf_nan=False)]
     slope: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    cold_share: Share = 0.0
     networks: Annotated[list[NetworkLatency], Field(min_length=1)]
+    loo_mape: Error | None = None
+    loo_p90: Error | None = None
+
+
+class Validation(BaseModel):
+    """How well a table was checked. All errors are absolute and relative to what was measured.
+
+    Attributes:
+        by: what was held out of what.
+        n: how many networks (measured tables) or blocks (fitted and scaled ones) were predicted.
+        mape: mean error on whole networks that the calibration has not seen.
+        p90: the error that 90% of them stay below.
+        within_5: share of them within 5%.
+        within_10: share of them within 10%.
+        bias_before: mean signed error of the plain sum of blocks.
+        spearman: rank correlation of prediction and measurement.
+        remeasure_spearman: rank correlation of two measurements of the same networks: the ceiling.
+        spearman_gap_interval: bootstrap interval (95%) of the ceiling less `spearman`.
+        loo_mape: mean error of each block as priced by a fit to all the others.
+        loo_p90: the error that 90% of those stay below.
+        grouped_mape: the same with whole groups of blocks held out, as new shapes would be.
+        grouped_p90: the error that 90% of those stay below.
+        grouped_bias: mean signed error of the same.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    by: str
+    n: Annotated[int, Field(ge=1)]
+    mape: Error | None = None
+    p90: Error | None = None
+    within_5: Share | None = None
+    within_10: Share | None = None
+    bias_before: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
+    remeasure_spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
+    spearman_gap_interval: tuple[float, float] | None = None
+    loo_mape: Error | None = None
+    loo_p90: Error | None = None
+    grouped_mape: Error | None = None
+    grouped_p90: Error | None = None
+    grouped_bias: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class LatencyTable(_Strict):
-    """Block latencies of one device.
+    """Block latencies of one device, runtime and precision.
 
     Attributes:
         name: what the table is called in messages and reports.
-        kind: `measured` (a time per block) or `fitted` (a formula fitted to somebody's measurements).
+        kind: `measured` (a time per block), `scaled` (another device's times, corrected by a few of this one) or
+            `fitted` (a formula fitted to somebody's measurements).
         device: the device's fingerprint; `name` is for people.
-        created: when it was measured (ISO 8601), for measured tables.
+        precision: of the models that were timed.
+        created: when it was measured (ISO 8601).
         source: where the numbers come from.
-        validation: errors found when the table was checked; fitted tables carry `loo_mape` and `grouped_mape` (mean
-            absolute relative error as a fraction), `n` and `by`; measured ones those of `calibrate`.
-        blocks: measurements by block signature, for measured tables; each block alone.
-        calibration: from blocks alone to whole networks, for measured tables where networks were measured too.
+        validation: how it was checked; None where it was not.
+        blocks: by block signature; each block alone.
+        calibration: from blocks alone to whole networks, where networks were measured too.
         model: the formula, for fitted tables.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str
-    kind: Literal["measured", "fitted"]
+    kind: Literal["measured", "scaled", "fitted"]
     unit: Literal["ms"] = "ms"
-    device: dict[str, str | int]
+    device: dict[str, str | int | float]
     runtime: str
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
     created: str | None = None
     source: str
-    validation: dict[str, Any] = Field(default_factory=dict)
+    validation: Validation | None = None
     blocks: dict[str, BlockLatency] = Field(default_factory=dict)
     calibration: Calibration | None = None
     model: FittedModel | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> LatencyTable:
-        if self.kind == "measured" and not (self.blocks and self.created):
-            raise ValueError("a measured table needs 'blocks' and 'created'")
+        if self.kind != "fitted" and not (self.blocks and self.created):
+            raise ValueError(f"a {self.kind} table needs 'blocks' and 'created'")
+        if not self.device.get("name"):
+            raise ValueError("its device has no name")
         if self.kind == "fitted" and not self.model:
             raise ValueError("a fitted table needs 'model'")
-        if self.kind == "fitted" and self.calibration:
-            raise ValueError("only a measured table can have a 'calibration'")
+        if self.kind == "fitted" and (self.calibration or self.blocks):
+            raise ValueError("a fitted table has no 'blocks' and no 'calibration'")
         return self
 
     @classmethod
@@ -141,10 +220,18 @@ class LatencyTable(_Strict):
             raise LatencyError(
                 f"latency table {path} has schema version {version}, newer than {SCHEMA_VERSION}: update fairnas"
             )
+        if isinstance(version, int) and version < SCHEMA_VERSION:
+            raise LatencyError(
+                f"latency table {path} has schema version {version}, this fairnas reads {SCHEMA_VERSION}: {_REMEDY}"
+            )
+        checksum = content.pop("sha256", None) if isinstance(content, dict) else None
         try:
-            return cls.model_validate_json(text)
+            table = cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             raise LatencyError(f"latency table {path} is not sound ({_describe(error)}): {_REMEDY}") from error
+        if checksum != table.checksum():
+            raise LatencyError(f"latency table {path} was changed after it was made (its sha256 differs): {_REMEDY}")
+        return table
 
     def save(self, path: Path) -> None:
         """Write the table; a reader finds the old file or the whole new one, never a part.
@@ -152,22 +239,35 @@ class LatencyTable(_Strict):
         Raises:
             OSError: the file cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomic(path, self.to_json())
 
     def to_json(self) -> str:
-        """The table's text: keys in a fixed order, a list of numbers on one line, so that versions compare well."""
-        text = json.dumps(self.model_dump(mode="json", exclude_none=True), indent=2, allow_nan=False)
-        return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+        """The table's text: keys in a fixed order, one block on one line, so that versions compare well."""
+        content = self._content() | {"sha256": self.checksum()}
+        text = json.dumps(content, indent=2, allow_nan=False)
+        return re.sub(r"[\[{]\n[^\[\]{}]*[\]}]", _on_one_line, text) + "\n"
+
+    def checksum(self) -> str:
+        """SHA-256 of the table's content, which its file carries."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
 
     def digest(self) -> str:
         """SHA-256 of the table's text."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a table's file; `table.schema.json` beside this module is this."""
+    described = LatencyTable.model_json_schema()
+    described["properties"]["sha256"] = {
+        "type": "string",
+        "description": "SHA-256 of the content without this key, as JSON with sorted keys",
+    }
+    described["required"].append("sha256")
+    return described
 
 
 def load_table(name_or_path: str | Path) -> LatencyTable:
@@ -192,6 +292,11 @@ def list_tables() -> list[str]:
 
 
 _REMEDY = "measure the device again with `fairnas profile`, or restore the file"
+
+
+def _on_one_line(part: re.Match[str]) -> str:
+    joined = " ".join(part[0].split())
+    return joined if len(joined) <= _LONGEST_LINE else part[0]
 
 
 def _refuse_constant(name: str) -> NoReturn:

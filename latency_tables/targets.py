@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +23,8 @@ class Target(BaseModel):
     Attributes:
         name: what the user types.
         title: what reports call it.
-        device_kind: the kind of device it is; `host` can be measured.
-        table: the shipped table that prices blocks, or None where blocks are measured first.
+        device_kind: the kind of device that can be measured, None where only the table is there.
+        table: the shipped table that prices blocks where no such device is attached.
         formats: the formats that networks are exported to.
     """
 
@@ -30,9 +32,32 @@ class Target(BaseModel):
 
     name: str
     title: str
-    device_kind: Literal["host", "phone"]
-    table: str | None
+    device_kind: Literal["host", "adb", "ssh", "browser", "cuda"] | None = None
+    table: str | None = None
     formats: tuple[Literal["onnx"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOptions:
+    """Which device of its kind, and how it measures; None is the device's own choice.
+
+    Attributes:
+        serial: of the phone, where several are attached.
+        host: of the board: `user@address`, or a name from the ssh configuration.
+        threads: that a network runs on.
+        cpus: cores to measure on: `big`, `little`, or numbers such as `4-7`.
+        ort_aar: an ONNX Runtime AAR for Android, instead of the pinned one.
+        listen: the address that the browser page is served on.
+        port: of that page.
+    """
+
+    serial: str | None = None
+    host: str | None = None
+    threads: int = 1
+    cpus: str | None = None
+    ort_aar: Path | None = None
+    listen: str = "127.0.0.1"
+    port: int = 8123
 
 
 def list_targets() -> list[str]:
@@ -44,20 +69,47 @@ def get_target(name: str) -> Target:
     """A target by name.
 
     Raises:
-        LatencyError: there is no such target.
+        LatencyError: there is no such target; the nearest name is given.
     """
-    if name not in list_targets():
-        raise LatencyError(f"unknown target '{name}': choose from {', '.join(list_targets())}")
+    known = list_targets()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        raise LatencyError(
+            f"unknown target '{name}': "
+            + (f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(known)}")
+        )
     return Target.model_validate(yaml.safe_load((_TARGETS_FOLDER / f"{name}.yaml").read_text()))
 
 
-def open_device(target: Target) -> Device:
-    """The device of a target, ready to be measured on.
+def open_device(target: Target, options: DeviceOptions | None = None) -> Device | None:
+    """The device of a target, not yet connected to; None where there is none and the target's table stands in.
 
     Raises:
-        LatencyError: this kind of device cannot be measured.
+        LatencyError: the device needs an option that is missing, or more than one is attached.
     """
-    if target.device_kind != "host":
-        where = f"its latency comes from the table {target.table}" if target.table else "give a table"
-        raise LatencyError(f"target {target.name} cannot be measured from here: {where}")
-    return HostDevice()
+    options = options or DeviceOptions()
+    match target.device_kind:
+        case "host":
+            return HostDevice()
+        case "adb":
+            from .devices.adb import AdbDevice, attached_phones
+
+            if target.table and options.serial is None and not attached_phones():
+                return None
+            return AdbDevice(options.serial, options.threads, options.cpus, options.ort_aar)
+        case "ssh":
+            from .devices.ssh import SshDevice
+
+            if not options.host:
+                raise LatencyError(f"target {target.name} needs to know where the board is: add --host user@address")
+            return SshDevice(options.host, options.threads, options.cpus)
+        case "browser":
+            from .devices.browser import BrowserDevice
+
+            return BrowserDevice(options.port, options.listen, options.threads)
+        case "cuda":
+            from .devices.cuda import CudaDevice
+
+            return CudaDevice()
+        case None:
+            return None

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from ..latency_tables.files import write_atomic
 from .errors import UserError
-from .files import write_atomic
 
 _DIGEST_BYTES = 32
 

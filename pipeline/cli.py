@@ -47,6 +47,14 @@ SetOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 ForceOption = Annotated[str | None, typer.Option("--force", metavar="STAGE", help="Run again from this stage on.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")]
+SerialOption = Annotated[str | None, typer.Option(help="Of the phone, where several are attached: see adb devices.")]
+HostOption = Annotated[str | None, typer.Option(help="Of the board: user@address, or a name known to ssh.")]
+ThreadsOption = Annotated[int, typer.Option(help="Threads that a network runs on; this machine's CPU uses 1.", min=1)]
+CpusOption = Annotated[str | None, typer.Option(help="Cores of phones and boards: big, little, or such as 4-7.")]
+AarOption = Annotated[Path | None, typer.Option("--ort-aar", help="ONNX Runtime for Android to use instead of ours.")]
+AllowOption = Annotated[
+    bool, typer.Option("--allow-unvalidated", help="Search also with a table that failed its check, or had none.")
+]
 NetworksArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NETWORK]...", help="fairnas_a, fairnas_b_se, ... or an architecture such as b:E3K7-..."),
@@ -62,13 +70,17 @@ def pipeline(
     overrides: SetOption = None,
     seed: SeedOption = None,
     force: ForceOption = None,
+    allow_unvalidated: AllowOption = False,
+    serial: SerialOption = None,
+    host: HostOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run everything: supernet, latency, search, retraining, export, report.
 
     Finished stages are reused, unfinished ones resume: after Ctrl-C, run the same command again.
     """
-    with _opened(target, preset, data, run, overrides, seed, force) as work:
+    given = [*(overrides or []), *_device_overrides(allow_unvalidated, serial, host)]
+    with _opened(target, preset, data, run, given, seed, force) as work:
         work.everything()
         _show_exports(work, list(work.picks()), as_json)
 
@@ -98,25 +110,63 @@ def supernet(
 
 @app.command()
 def profile(
-    target: TargetOption = None,
-    preset: PresetOption = "quickstart",
-    data: DataOption = None,
-    run: RunOption = None,
-    overrides: SetOption = None,
-    force: ForceOption = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="ONNX files or timm models; without, the space.")
+    ] = None,
+    target: Annotated[str, typer.Option("--target", help="What to measure: see `fairnas targets`.")] = "cpu",
+    space: Annotated[str, typer.Option(help="Search space whose blocks are measured.")] = "b",
+    resolution: Annotated[int, typer.Option(help="Height and width of the images, in pixels.", min=32)] = 224,
+    width: Annotated[float, typer.Option(help="Multiplier of every channel count.", min=0.1)] = 1.0,
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 1000,
+    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    validate: Annotated[bool, typer.Option("--validate", help="Check on 60 whole networks, not 20.")] = False,
+    rounds: Annotated[int, typer.Option(help="Rounds at most; times that have settled need fewer.", min=3)] = 100,
+    warm_start_from: Annotated[
+        str | None, typer.Option("--from", metavar="TABLE", help="Scale this table by a few timings instead.")
+    ] = None,
+    timings: Annotated[int, typer.Option(help="How many timings scale the table of --from.", min=4)] = 20,
+    sustained: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Run each MODEL that long: what heat leaves of its speed.")
+    ] = None,
+    input_size: Annotated[str | None, typer.Option(help="Of the MODELs, such as 1x3x224x224.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the table, or JSON file of the MODELs' times.")] = None,
+    serial: SerialOption = None,
+    host: HostOption = None,
+    threads: ThreadsOption = 1,
+    cpus: CpusOption = None,
+    ort_aar: AarOption = None,
+    listen: Annotated[str, typer.Option(help="Address that the browser's page is served on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of that page.")] = 8123,
     as_json: JsonOption = False,
 ) -> None:
-    """Time every distinct block of the space at deploy size on the target, into RUN/latency/table.json.
+    """Measure a device: a latency table of a space, or the latency of any ONNX file or timm model.
 
-    A target with a shipped table has nothing to time: its table is checked and copied.
+    fairnas profile --target cpu mobilenetv3_large_100
+
+    fairnas profile --target board --host pi@raspberrypi --validate
+
+    Interrupted or unplugged? The same command goes on where it stopped.
     """
-    with _opened(target, preset, data, run, overrides, None, force) as work:
-        work.latency()
-        path = work.run.folder / "latency" / "table.json"
-        table = json.loads(path.read_text())
-        summary = {"path": str(path), "kind": table["kind"], "device": table["device"], "blocks": len(table["blocks"])}
-        what = f"{len(table['blocks'])} blocks measured" if table["blocks"] else "fitted, nothing to measure"
-        _answer(as_json, summary, f"{path}: {table['device']['name']}, {what}")
+    from ..latency_tables import DeviceOptions, Plan, Rounds
+    from . import profile as profiling
+
+    options = DeviceOptions(serial, host, threads, cpus, ort_aar, listen, port)
+    how_often = Rounds(least=min(20, rounds), most=rounds)
+    if models:
+        device = profiling.attached_device(target, options)
+        rows = profiling.profile_models(device, models, input_size, how_often, sustained, out)
+        _table(as_json, rows, ("model", "latency_ms", "median_ms", "p90_ms", "cold_ms", "rounds"))
+        return
+    if precision not in ("fp32", "int8"):
+        raise UserError(f"--precision {precision}: choose fp32 or int8")
+    plan = Plan(how_often, precision, validation=60 if validate else 20)  # pyright: ignore[reportArgumentType]
+    device = profiling.attached_device(target, options)
+    size = space, resolution, width, classes
+    if warm_start_from is not None:
+        summary = profiling.scale_table(device, warm_start_from, timings, *size, plan, out)
+    else:
+        summary = profiling.profile_table(device, *size, plan, out)
+    _answer(as_json, summary, profiling.in_words(summary))
 
 
 @app.command()
@@ -128,17 +178,24 @@ def search(
     overrides: SetOption = None,
     seed: SeedOption = None,
     force: ForceOption = None,
+    allow_unvalidated: AllowOption = False,
+    serial: SerialOption = None,
+    host: HostOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search the supernet for the target with NSGA-II.
 
     Limits: --set 'search.constraints=[latency_ms<=8, madds<=400e6]'; the default is the median network's latency.
     """
-    with _opened(target, preset, data, run, overrides, seed, force) as work:
+    given = [*(overrides or []), *_device_overrides(allow_unvalidated, serial, host)]
+    with _opened(target, preset, data, run, given, seed, force) as work:
         work.search()
-        picks = json.loads((work.run.folder / "search" / "picks.json").read_text())
+        picks = json.loads((work.run.folder / "picks" / "picks.json").read_text())
         lines = [
-            f"{p['name']}  top-1 {p['accuracy']:.1%}  {p['latency_ms']:.2f} ms  {p['madds'] / 1e6:.1f}M multiply-adds"
+            f"{p['name']}  top-1 {p['accuracy']:.1%}  {p['latency_ms']:.2f} ms "
+            f"({p['latency_low_ms']:.2f} to {p['latency_high_ms']:.2f}"
+            + (f", measured {p['measured_ms']:.2f}" if "measured_ms" in p else "")
+            + f")  {p['madds'] / 1e6:.1f}M multiply-adds"
             for p in picks
         ]
         _answer(as_json, picks, "\n".join(lines))
@@ -212,16 +269,14 @@ def report(
 
 @app.command()
 def targets(as_json: JsonOption = False) -> None:
-    """List the targets: device, where latency comes from, formats."""
-    from ..latency_tables import get_target, list_targets, load_table
+    """List the targets, and the tables that price their blocks: device, error, age and state."""
+    from .targets import known_tables, known_targets
 
-    rows: list[dict[str, Any]] = []
-    for name in list_targets():
-        target = get_target(name)
-        row = target.model_dump(mode="json")
-        row["kind"] = load_table(target.table).kind if target.table else "measured on demand"
-        rows.append(row)
-    _table(as_json, rows, ("name", "title", "kind", "formats"))
+    if as_json:
+        print(json.dumps({"targets": known_targets(), "tables": known_tables()}, indent=1))
+        return
+    _table(False, known_targets(), ("name", "title", "measured by", "table"))
+    _table(False, known_tables(), ("table", "device", "kind", "precision", "blocks", "error", "age", "state"))
 
 
 @app.command()
@@ -282,6 +337,13 @@ def _opened(
         if force is not None:
             held.forced = set(STAGES[STAGES.index(force) :])
         yield Pipeline(config, held, dataset)
+
+
+def _device_overrides(allow_unvalidated: bool, serial: str | None, host: str | None) -> list[str]:
+    """Options that have a short form, as the settings they stand for."""
+    allowed = ["latency.allow_unvalidated=true"] if allow_unvalidated else []
+    given = {"serial": serial, "host": host}
+    return allowed + [f"latency.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def _parse_networks(texts: list[str] | None) -> dict[str, Architecture] | None:

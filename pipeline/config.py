@@ -89,10 +89,20 @@ class LatencyConfig(Section):
     """How blocks are timed, or which table is used instead of the target's own."""
 
     table: str | None = Field(default=None, description="path of a latency table that replaces the target's")
-    rounds: int = Field(default=100, ge=3, description="interleaved rounds; the minimum of the rounds counts")
+    rounds: int = Field(default=100, ge=3, description="interleaved rounds at most; times that have settled need fewer")
     calibration_networks: int = Field(
-        default=8, ge=0, description="whole networks timed to calibrate the sum of the blocks; 0 leaves it as it is"
+        default=10, ge=0, description="whole networks timed to calibrate the sum of the blocks; 0 leaves it as it is"
     )
+    validation_networks: int = Field(
+        default=20, ge=0, description="other networks that a measured table must predict; 0 leaves it unvalidated"
+    )
+    allow_unvalidated: bool = Field(
+        default=False, description="search also with a table that failed its validation, or has none"
+    )
+    serial: str | None = Field(default=None, description="of the phone, where several are attached")
+    host: str | None = Field(default=None, description="of the board: user@address, or a name known to ssh")
+    threads: int = Field(default=1, ge=1, description="that networks run on; this machine's CPU always uses 1")
+    cpus: str | None = Field(default=None, description="cores of phones and boards: big, little, or such as 4-7")
 
 
 class ScoringConfig(Section):

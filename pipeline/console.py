@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -29,6 +29,11 @@ class Bar:
         self._progress, self._task = progress, task
         self._last_line = time.monotonic()
 
+    def show(self, done: int, total: int) -> None:
+        """Say how much is done of a total that may change."""
+        self._progress.update(self._task, total=total)
+        self.advance(by=done - int(self._progress.tasks[self._task].completed))
+
     def advance(self, note: str = "", by: int = 1) -> None:
         """Move on, and show a note such as the current loss."""
         self._progress.update(self._task, advance=by, note=note)
@@ -36,6 +41,13 @@ class Bar:
             task = self._progress.tasks[self._task]
             console.print(f"        {task.description} {task.completed:.0f}/{task.total:.0f} {note}")
             self._last_line = time.monotonic()
+
+
+@contextmanager
+def sample_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for a measurement, which tells how many samples it took of how many at most."""
+    with progress_bar(description, 1) as bar:
+        yield bar.show
 
 
 @contextmanager

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..latency_tables.files import write_json
 from ..models import Architecture, Supernet
 from .config import Config
 from .console import progress_bar
 from .data import Dataset, eval_batches
-from .files import write_json
 from .runs import Workspace
 from .training import to_device, top1, training_device
 

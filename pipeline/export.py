@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -21,11 +20,12 @@ from ..exporters import (
     export_onnx,
     onnx_logits,
 )
-from ..latency_tables import HostDevice, Predictor, Target, measure_onnx
+from ..latency_tables import Device, HostDevice, Predictor, Rounds, Target, judge, measure
+from ..latency_tables.files import sha256_file, write_atomic
+from ..latency_tables.onnx_files import load_fixed
 from ..models import Architecture, Block, build_network, get_space
 from .config import Config
 from .data import Dataset, eval_batches
-from .files import sha256_file, write_atomic
 from .runs import Workspace
 from .training import top1
 
@@ -43,6 +43,7 @@ def export(
     dataset: Dataset,
     target: Target,
     predictor: Predictor,
+    device: Device | None,
     lineage: Mapping[str, str],
     workspace: Workspace,
 ) -> None:
@@ -56,6 +57,7 @@ def export(
         dataset: its `val` part is what parity and accuracy are stated on.
         target: what latency is predicted for.
         predictor: prices blocks on the target.
+        device: the target's device, where the exported file is timed besides on this host; None where it is not there.
         lineage: digests of what the network was made from.
         workspace: where to write.
 
@@ -93,7 +95,7 @@ def export(
             images=len(dataset.val),
         ),
         parity=parity,
-        latency=[_predicted(target, predictor, blocks), _measured(path, config.export.latency_rounds)],
+        latency=[_predicted(target, predictor, blocks), *_measured(path, size.resolution, device, target, config)],
         files=[ExportedFile(path=path.name, format="onnx", bytes=len(content), sha256=sha256_file(path))],
         lineage={**lineage, "weights_sha256": hashlib.sha256(weights).hexdigest()},
     )
@@ -114,23 +116,38 @@ def _predicted(target: Target, predictor: Predictor, blocks: Sequence[Block]) ->
         kind="predicted",
         source=f"predicted, {table.kind} table {table.name}",
         latency_ms=prediction.latency_ms,
+        low_ms=prediction.low_ms,
+        high_ms=prediction.high_ms,
         table_kind=table.kind,
+        table_state=judge(table).state,
         extrapolated=prediction.extrapolated,
     )
 
 
-def _measured(path: Path, rounds: int) -> LatencyRecord:
-    """On this host, whatever the target: the file that is handed over is the file that was timed."""
-    with closing(HostDevice()) as host:
-        fingerprint = host.fingerprint()
-        timing = measure_onnx(host, {path.parent.name: path}, rounds)[path.parent.name]
-    return LatencyRecord(
-        target="host",
-        device=str(fingerprint["name"]),
-        kind="measured",
-        source=f"measured, {fingerprint['runtime']}",
-        latency_ms=timing.latency_ms,
-        median_ms=timing.median_ms,
-        p90_ms=timing.p90_ms,
-        rounds=rounds,
-    )
+def _measured(
+    path: Path, resolution: int, device: Device | None, target: Target, config: Config
+) -> list[LatencyRecord]:
+    """The file that is handed over is the file that is timed: on the target's device, and always on this host."""
+    host = HostDevice()
+    devices: dict[str, Device] = {"host": host}
+    if device is not None and device.kind != "host":
+        devices = {target.name: device} | devices
+    most = config.export.latency_rounds
+    model = load_fixed(path, (1, 3, resolution, resolution))
+    records: list[LatencyRecord] = []
+    for name, place in devices.items():
+        timing = measure(place, {path.parent.name: model}, Rounds(least=most, most=most))[path.parent.name]
+        fingerprint = place.fingerprint()
+        records.append(
+            LatencyRecord(
+                target=name,
+                device=str(fingerprint["name"]),
+                kind="measured",
+                source=f"measured, {fingerprint['runtime']}",
+                latency_ms=timing.latency_ms,
+                median_ms=timing.median_ms,
+                p90_ms=timing.p90_ms,
+                rounds=timing.rounds,
+            )
+        )
+    return records

@@ -5,36 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from functools import cached_property
-from typing import Any
 
 from ..latency_tables import (
     Device,
+    DeviceOptions,
     LatencyTable,
+    Plan,
     Predictor,
-    calibrate,
-    calibration_networks,
+    Rounds,
+    Verdict,
     get_target,
+    judge,
     load_table,
     open_device,
-    profile_blocks,
+    profile_network,
+    profile_space,
+    require_trust,
 )
+from ..latency_tables.files import sha256_json, write_atomic, write_json
 from ..models import Architecture, Block, Supernet, get_space
-from . import evaluate, export, retrain, train_supernet
+from . import check_picks, evaluate, export, retrain, train_supernet
 from .config import Config
-from .console import console, progress_bar
+from .console import console, sample_bar
 from .data import Dataset, load_dataset
 from .errors import UserError
-from .files import sha256_json, write_atomic, write_json
 from .provenance import commit
 from .report import write_report
 from .runs import Run, Stage, Workspace
 from .search import stage as search
 from .search.costs import space_costs
 
-STAGES = ("supernet", "oneshot", "latency", "search", "retrain", "export", "report")
-LATENCY_VERSION = 1
+STAGES = ("latency", "supernet", "oneshot", "search", "picks", "retrain", "export", "report")
+LATENCY_VERSION = 2
 REPORT_VERSION = 1
 
 
@@ -96,11 +99,11 @@ class Pipeline:
         """Measure the target's blocks, or take its table: those of the space, or of each named network."""
         if named is None:
             blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
-            self.run.execute(self._latency_stage("latency", blocks, self.config.space))
+            self.run.execute(self._latency_stage("latency", blocks))
             return
         for name, architecture in named.items():
             blocks = self._blocks(architecture)
-            self.run.execute(self._latency_stage(f"latency/{name}", blocks, architecture.space, architecture.se_ratio))
+            self.run.execute(self._latency_stage(f"latency/{name}", blocks, architecture))
 
     def search(self) -> None:
         """Search the supernet, and forget what was made of earlier picks.
@@ -109,9 +112,9 @@ class Pipeline:
         """
         config = self.config
         self.latency()
-        costs = space_costs(
-            self.deploy_space, self._predictor("latency"), config.deploy.resolution, len(self.dataset.classes)
-        )
+        predictor = self._predictor("latency")
+        _announce(require_trust(predictor.table, config.latency.allow_unvalidated), predictor.table)
+        costs = space_costs(self.deploy_space, predictor, config.deploy.resolution, len(self.dataset.classes))
         satisfiability = search.check_constraints(config.search, self.deploy_space, costs)
         self.supernet()
 
@@ -138,6 +141,7 @@ class Pipeline:
                 work,
             )
         )
+        self._check_picks()
         picks = {name: str(architecture) for name, architecture in self.picks().items()}
         for stage in self.run.stages():
             kind, _, name = stage.partition("/")
@@ -146,9 +150,43 @@ class Pipeline:
             if kind in ("retrain", "export") and name.startswith("pick-") and stale:
                 self.run.discard(stage)
 
+    def _check_picks(self) -> None:
+        """Measure the search's picks where the target's device is there."""
+        rounds = self._rounds
+        history = json.loads((self.run.folder / "search" / "history.json").read_text())
+        limits = dict(text.split("<=") for text in history["constraints"])
+        limit_ms = float(limits["latency_ms"]) if "latency_ms" in limits else None
+
+        def work(workspace: Workspace) -> None:
+            check_picks.check_picks(
+                self.run.folder / "search",
+                limit_ms,
+                LatencyTable.load(self.run.folder / "latency" / "table.json"),
+                self._blocks,
+                self.device,
+                rounds,
+                workspace,
+            )
+
+        self.run.execute(
+            Stage(
+                "picks",
+                check_picks.VERSION,
+                {"deploy": self.config.deploy.model_dump(), "rounds": rounds.most},
+                {
+                    "device": self._device_digest(),
+                    "picks": self.run.digest("search", "picks.json"),
+                    "front": self.run.digest("search", "pareto.csv"),
+                    "latency": self.run.digest("latency", "table.json"),
+                },
+                check_picks.OUTPUTS,
+                work,
+            )
+        )
+
     def picks(self) -> dict[str, Architecture]:
-        """The search's picks by name."""
-        rows = json.loads((self.run.folder / "search" / "picks.json").read_text())
+        """The final picks by name."""
+        rows = json.loads((self.run.folder / "picks" / "picks.json").read_text())
         return {row["name"]: Architecture.parse(row["architecture"]) for row in rows}
 
     def check_trainable(self, networks: dict[str, Architecture]) -> None:
@@ -192,7 +230,7 @@ class Pipeline:
         """Export trained networks; `latency_of_each` when `latency` was given these networks."""
         config = self.config
         for name, architecture in networks.items():
-            table_stage = f"latency/{name}" if latency_of_each else "latency"
+            table_stage = f"latency/{name}" if latency_of_each else "picks"
             inputs = {
                 "weights": self.run.digest(f"retrain/{name}", "weights.safetensors"),
                 "latency": self.run.digest(table_stage, "table.json"),
@@ -221,6 +259,7 @@ class Pipeline:
                     self.dataset,
                     self.target,
                     self._predictor(table_stage),
+                    self.device,
                     lineage,
                     workspace,
                 )
@@ -235,7 +274,7 @@ class Pipeline:
                         "deploy": config.deploy.model_dump(),
                         "export": config.export.model_dump(),
                     },
-                    inputs,
+                    inputs | {"device": self._device_digest()},
                     export.OUTPUTS,
                     work,
                 )
@@ -263,48 +302,86 @@ class Pipeline:
         space = get_space(architecture.space).scaled(self.config.deploy.width)
         return space.blocks(architecture, self.config.deploy.resolution, len(self.dataset.classes))
 
-    def _latency_stage(self, name: str, blocks: Sequence[Block], space: str, se_ratio: float = 0.0) -> Stage:
-        """A stage that leaves `table.json` and `validation.json`.
+    def _latency_stage(self, name: str, blocks: Sequence[Block], architecture: Architecture | None = None) -> Stage:
+        """A stage that leaves `table.json` and `validation.json`, and raw samples where it measures.
 
         Args:
             name: the stage's name.
             blocks: what the table must price.
-            space: where the networks come from that measured blocks are calibrated on.
-            se_ratio: squeeze-and-excitation ratio of those networks.
+            architecture: the only network that it is for; None for the whole space.
 
         Raises:
             LatencyError: the target's table cannot price one of the blocks.
         """
-        source = self.config.latency.table or self.target.table
-        if source is not None:
-            table = load_table(source)
-            Predictor(table).predict(blocks)
-            return Stage(
-                name,
-                LATENCY_VERSION,
-                {"target": self.target.name, "blocks": _digest(blocks)},
-                {"table": table.digest()},
-                ("table.json", "validation.json"),
-                lambda work: _write_table(table, work),
-            )
-        device = open_device(self.target)
-        rounds = self.config.latency.rounds
-        chosen = calibration_networks(get_space(space), self.config.latency.calibration_networks, se_ratio)
-        networks = [self._blocks(architecture) for architecture in chosen]
-        profiled = [*blocks, *(block for network in networks for block in network)]
+        source = self.config.latency.table or (self.target.table if self.device is None else None)
+        if source is not None or self.device is None:
+            return self._given_table_stage(name, source, blocks)
+        device, settings = self.device, self.config.latency
+        plan = Plan(self._rounds, "fp32", settings.calibration_networks, settings.validation_networks)
+        size = self.config.deploy.resolution, len(self.dataset.classes)
+
+        def work(workspace: Workspace) -> None:
+            places = {"folder": workspace.folder, "bars": sample_bar}
+            if architecture is None:
+                table = profile_space(device, self.deploy_space, *size, plan, **places)
+            else:
+                origin = get_space(architecture.space).scaled(self.config.deploy.width)
+                table = profile_network(device, origin, architecture, *size, plan, **places)
+            _write_table(table, workspace)
+
         return Stage(
             name,
             LATENCY_VERSION,
             {
                 "target": self.target.name,
-                "rounds": rounds,
-                "blocks": _digest(profiled),
-                "networks": [str(architecture) for architecture in chosen],
+                "latency": settings.model_dump(exclude={"allow_unvalidated", "table"}),
+                "blocks": _digest(blocks),
             },
-            {"device": sha256_json(device.fingerprint())},
+            {"device": self._device_digest()},
             ("table.json", "validation.json"),
-            lambda work: _write_table(_measure(device, profiled, networks, rounds), work),
+            work,
         )
+
+    def _given_table_stage(self, name: str, source: str | None, blocks: Sequence[Block]) -> Stage:
+        """A stage that takes a table that is there already."""
+        if source is None:
+            raise UserError(f"target {self.target.name} has no device and no table: add --set latency.table=PATH")
+        table = load_table(source)
+        Predictor(table).check_covers(blocks)
+        return Stage(
+            name,
+            LATENCY_VERSION,
+            {"target": self.target.name, "blocks": _digest(blocks)},
+            {"table": table.digest()},
+            ("table.json", "validation.json"),
+            lambda work: _write_table(table, work),
+        )
+
+    @cached_property
+    def device(self) -> Device | None:
+        """The target's device; None where there is none."""
+        settings = self.config.latency
+        options = DeviceOptions(
+            serial=settings.serial, host=settings.host, threads=settings.threads, cpus=settings.cpus
+        )
+        device = open_device(self.target, options)
+        if device is None and self.target.device_kind:
+            console.print(f"[yellow]no device of target {self.target.name} is attached: nothing is measured there[/]")
+        return device
+
+    @property
+    def _rounds(self) -> Rounds:
+        most = self.config.latency.rounds
+        return Rounds(least=min(20, most), most=most)
+
+    def _device_digest(self) -> str:
+        """What must be unchanged for measurements to be reused."""
+        if self.device is None:
+            return "none"
+        if self.device.kind == "browser":  # asking it would need somebody to open the page
+            return "browser"
+        self.device.prepare()
+        return sha256_json(self.device.fingerprint())
 
     def _predictor(self, stage: str) -> Predictor:
         return Predictor(LatencyTable.load(self.run.folder / stage / "table.json"))
@@ -335,14 +412,12 @@ def open_dataset(config: Config) -> Dataset:
     return dataset
 
 
-def _measure(device: Device, blocks: Sequence[Block], networks: Sequence[Sequence[Block]], rounds: int) -> LatencyTable:
-    with closing(device):
-        with progress_bar("blocks", rounds) as bar:
-            table = profile_blocks(device, blocks, rounds, lambda done, total: bar.advance())
-        if not networks:
-            return table
-        with progress_bar("networks", rounds) as bar:
-            return calibrate(device, table, networks, rounds, lambda done, total: bar.advance())
+def _announce(verdict: Verdict, table: LatencyTable) -> None:
+    """Say how far the table can be trusted, louder where it is less."""
+    colour = {"validated": "green", "fitted": "yellow"}.get(verdict.state, "red")
+    console.print(f"[{colour}]table    {table.name}, {verdict.state}: {verdict.figure}[/]")
+    if table.kind == "fitted":
+        console.print(f"[{colour}]         not measured here: {table.source.partition(';')[0]}[/]")
 
 
 def _digest(blocks: Sequence[Block]) -> str:
@@ -351,5 +426,9 @@ def _digest(blocks: Sequence[Block]) -> str:
 
 def _write_table(table: LatencyTable, workspace: Workspace) -> None:
     write_atomic(workspace.folder / "table.json", table.to_json())
-    summary: dict[str, Any] = {"table": table.name, "kind": table.kind, "source": table.source}
-    write_json(workspace.folder / "validation.json", summary | table.validation)
+    verdict = judge(table)
+    checked = table.validation.model_dump(exclude_none=True) if table.validation else {}
+    summary = {"table": table.name, "kind": table.kind, "source": table.source}
+    write_json(
+        workspace.folder / "validation.json", summary | {"state": verdict.state, "figure": verdict.figure} | checked
+    )

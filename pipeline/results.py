@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from ..latency_tables import load_table
-from .files import write_atomic, write_json
+from ..latency_tables.files import write_atomic, write_json
 from .provenance import ROOT
 
 RESULTS, README = ROOT / "results", ROOT / "README.md"

@@ -11,11 +11,11 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional
 
+from ..latency_tables.files import write_atomic, write_json
 from ..models import Architecture, Supernet, build_network
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
-from .files import write_atomic, write_json
 from .runs import Workspace
 from .training import Metrics, autocast, to_device, top1, training_device
 

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load, save
 from torch.nn import functional
 
+from ..latency_tables.files import write_atomic, write_json
 from ..models import SearchSpace, Supernet, align_choices
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
 from .fair_step import accumulate_fair_gradients
-from .files import write_atomic, write_json
 from .runs import Workspace
 from .sampling import FairnessLedger, StrictFairSampler
 from .schedule import make_scheduler

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..latency_tables.files import write_atomic
 from .data import ImageSet, eval_batches
-from .files import write_atomic
 
 
 def training_device() -> torch.device:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ..device import OnnxModel, Progress, Samples
+from ..device import Conditions, Fingerprint, OnnxModel, Sample
 from ..errors import LatencyError
+from ..probe import probe_input, probe_values
 from ..runtime import onnxruntime
 
 
@@ -24,40 +26,44 @@ class HostDevice:
     id = "host"
     kind = "host"
 
-    def fingerprint(self) -> dict[str, str | int]:
-        """CPU, operating system and runtime of this host."""
+    def prepare(self) -> None:
+        """Nothing to do: the runtime came with the package."""
+
+    def fingerprint(self) -> Fingerprint:
+        """See `Device.fingerprint`."""
         return {
             "name": _cpu_name(),
             "machine": platform.machine(),
             "cores": os.cpu_count() or 1,
             "os": f"{platform.system()} {platform.release()}",
             "runtime": f"ONNX Runtime {onnxruntime.__version__}, CPUExecutionProvider, 1 thread",
+            "threads": 1,
+            "clock_us": self._clock_us,
         }
 
-    def prepare(self) -> None:
-        """Nothing to do: the runtime came with the package."""
+    def outputs(self, models: Mapping[str, OnnxModel]) -> dict[str, np.ndarray]:
+        """See `Device.outputs`."""
+        return {name: _BoundModel(name, model).output() for name, model in models.items()}
 
-    def measure(self, models: Mapping[str, OnnxModel], rounds: int, progress: Progress | None = None) -> Samples:
-        """See `Device.measure`; each timed run directly follows an untimed one, so that caches are warm."""
-        if rounds < 1:
-            raise LatencyError(f"cannot measure in {rounds} rounds: ask for at least 1")
+    def measure(self, models: Mapping[str, OnnxModel], rounds: range) -> Iterator[Sample]:
+        """See `Device.measure`."""
         runs = {name: _BoundModel(name, model) for name, model in models.items()}
-        samples: Samples = {name: [] for name in runs}
-        for done in range(rounds):
+        for number in rounds:
             for name, run in runs.items():
-                run.once()
-                samples[name].append(run.once())
-            if progress:
-                progress(done + 1, rounds)
-        return samples
+                cold, _ = run.timed()
+                warm, cpu = run.timed()
+                yield Sample(name, number, cold, warm, cpu)
 
-    def verify(self, model: OnnxModel, inputs: Mapping[str, np.ndarray], reference: np.ndarray) -> float:
-        """See `Device.verify`."""
-        output = np.asarray(_open_session("model", model).run(None, dict(inputs))[0])
-        return float(np.abs(output - reference).max())
+    def conditions(self) -> Conditions:
+        """Nothing: a host that is cooled and mains-powered does not drift as phones do."""
+        return Conditions()
 
     def close(self) -> None:
         """Nothing is held."""
+
+    @cached_property
+    def _clock_us(self) -> float:
+        return time.get_clock_info("perf_counter").resolution * 1e6
 
 
 class _BoundModel:
@@ -67,27 +73,28 @@ class _BoundModel:
         self._name = name
         self._session = _open_session(name, model)
         self._binding = self._session.io_binding()
-        rng = np.random.default_rng(0)
         for tensor in self._session.get_inputs():
-            if tensor.type != "tensor(float)":
-                raise LatencyError(f"{name}: input '{tensor.name}' is {tensor.type}: only float32 is measured")
-            shape = [size if isinstance(size, int) else 1 for size in tensor.shape]
-            values = rng.standard_normal(shape, dtype=np.float32)
+            values = probe_input(tuple(tensor.shape))
             self._binding.bind_ortvalue_input(tensor.name, onnxruntime.OrtValue.ortvalue_from_numpy(values))
         for tensor in self._session.get_outputs():
             self._binding.bind_output(tensor.name)
-        self._run()
+        self._first_run()
         # Later runs write into the tensors that the first one made.
         for tensor, value in zip(self._session.get_outputs(), self._binding.get_outputs(), strict=True):
             self._binding.bind_ortvalue_output(tensor.name, value)
 
-    def once(self) -> float:
-        """Run once; the time it took in ms."""
-        start = time.perf_counter_ns()
+    def timed(self) -> tuple[float, float]:
+        """Run once; wall and processor time in ms."""
+        cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
         self._session.run_with_iobinding(self._binding)
-        return (time.perf_counter_ns() - start) / 1e6
+        wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
+        return wall / 1e6, cpu / 1e6
 
-    def _run(self) -> None:
+    def output(self) -> np.ndarray:
+        """What the last run gave, see `probe_values`."""
+        return probe_values(self._binding.get_outputs()[0].numpy())
+
+    def _first_run(self) -> None:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:

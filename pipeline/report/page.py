@@ -9,7 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from ..files import write_atomic
+from ...latency_tables.files import write_atomic
 from . import figures, formatting, sections
 from .run_files import as_dict, as_list, read_run
 from .style import network_styles

@@ -12,11 +12,11 @@ import numpy as np
 from pymoo.indicators.hv import HV
 from rich.table import Table
 
+from ...latency_tables.files import write_atomic, write_json
 from ...models import Architecture, SearchSpace
 from ..config import SearchConfig
 from ..console import console, progress_bar
 from ..errors import UserError
-from ..files import write_atomic, write_json
 from ..runs import Workspace
 from .archive import Archive, Scored
 from .constraints import Constraint, Satisfiability, jointly_satisfiable, resolve

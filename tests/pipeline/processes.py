@@ -75,7 +75,7 @@ def fairnas_dying(wanted: str, file: str, nth: str, *arguments: str) -> None:
 
 def hold_with_worker(folder: str, marker: str) -> None:
     """Hold a run folder and have a worker process, whose id goes into `marker`, until killed."""
-    from fairnas.pipeline.files import write_atomic
+    from fairnas.latency_tables.files import write_atomic
     from fairnas.pipeline.runs import Run
 
     with Run(Path(folder)):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.files import write_json
+from fairnas.latency_tables.files import write_json
 from fairnas.pipeline.runs import Run, Stage, Workspace
 
 from . import tiny

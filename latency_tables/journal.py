@@ -1,0 +1,119 @@
+"""The raw record of a measurement: a file that only grows, so that nothing is lost and nothing is measured twice."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from .device import Conditions, Fingerprint, Sample
+from .errors import LatencyError
+
+
+class Journal:
+    """Samples as they were taken, one JSON line each, in memory and (given a path) on disk.
+
+    Lines are `{"fingerprint": ...}` first, then `{"models": {name: sha256}}` whenever a measurement begins,
+    `{"verified": [names]}`, `{"conditions": ...}` and `{"sample": [model, round, cold_ms, warm_ms, cpu_ms]}`. A last
+    line that was cut off is dropped. Samples count only for the model that had the same content when they were taken.
+
+    Args:
+        path: the file; None keeps everything in memory.
+        fingerprint: of the device that measures now.
+        models: digest of each model by name.
+
+    Raises:
+        LatencyError: the file holds measurements of another device, or is damaged.
+    """
+
+    def __init__(self, path: Path | None, fingerprint: Fingerprint, models: Mapping[str, str]) -> None:
+        self.samples: dict[str, list[Sample]] = defaultdict(list)
+        self.verified: set[str] = set()
+        self.conditions: list[Conditions] = []
+        self._models: dict[str, str] = {}
+        self._path, self._file = path, None
+        if path is not None:
+            self._read(path, fingerprint)
+            self._file = self._reopen(path)
+        if not self._models:
+            self._write({"fingerprint": fingerprint})
+        self._write({"models": dict(models)})
+        self._use_models(models)
+
+    def add(self, sample: Sample) -> None:
+        """Keep a sample."""
+        self.samples[sample.model].append(sample)
+        self._write({"sample": [sample.model, sample.round, sample.cold_ms, sample.warm_ms, sample.cpu_ms]})
+
+    def add_verified(self, names: list[str]) -> None:
+        """Keep that these models gave the right answers on the device."""
+        self.verified |= set(names)
+        self._write({"verified": names})
+
+    def add_conditions(self, conditions: Conditions) -> None:
+        """Keep what the device said of itself."""
+        if conditions != Conditions():
+            self.conditions.append(conditions)
+            self._write({"conditions": asdict(conditions)})
+
+    def flush(self) -> None:
+        """Hand everything to the operating system: after this, killing the process loses nothing."""
+        if self._file:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Flush and let go of the file."""
+        if self._file:
+            self._file.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        if self._file:
+            self._file.write(json.dumps(line) + "\n")
+
+    def _use_models(self, models: Mapping[str, str]) -> None:
+        for name, digest in models.items():
+            if self._models.get(name, digest) != digest:
+                self.samples.pop(name, None)
+                self.verified.discard(name)
+        self._models |= models
+
+    def _reopen(self, path: Path) -> TextIO:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a", encoding="utf-8")
+
+    def _read(self, path: Path, fingerprint: Fingerprint) -> None:
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                self._take(json.loads(line), fingerprint)
+            except (ValueError, TypeError, AttributeError) as error:
+                if isinstance(error, LatencyError):
+                    raise LatencyError(f"{path}: {error}") from None
+                raise LatencyError(f"{path}, line {number} is damaged: delete the file to measure again") from None
+
+    def _take(self, line: Mapping[str, Any], fingerprint: Fingerprint) -> None:
+        ((kind, value),) = line.items()
+        if kind == "fingerprint" and value != fingerprint:
+            changed = next(key for key in {**value, **fingerprint} if value.get(key) != fingerprint.get(key))
+            raise LatencyError(
+                f"measured with {changed} {value.get(changed)!r}, now it is {fingerprint.get(changed)!r}: "
+                "measurements of different devices are never mixed; choose another folder, or delete the file"
+            )
+        if kind == "models":
+            self._use_models(value)
+        elif kind == "verified":
+            self.verified |= set(value)
+        elif kind == "conditions":
+            self.conditions.append(Conditions(**value))
+        elif kind == "sample":
+            sample = Sample(*value)
+            self.samples[sample.model].append(sample)

@@ -1,0 +1,199 @@
+"""Measuring on any device: right answers first, then rounds until the times settle, through every interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from .device import Conditions, Device, OnnxModel
+from .devices.host import HostDevice
+from .errors import DeviceLost, LatencyError
+from .journal import Journal
+from .table import BlockLatency
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with how many samples were taken and how many there will be at most."""
+
+TOLERANCE = {"fp32": 1e-3, "int8": 0.05}
+"""Largest difference from the host's outputs, relative to the largest output; rounding to 8 bits differs by device."""
+
+_BATCH_BYTES = 256 * 2**20  # what a small board can hold of models at once
+_COOL_DOWN_S = 120.0
+_WARMER_C = 8.0
+_SLOWER = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How often to measure.
+
+    Attributes:
+        least: rounds that every model gets, and by how many it goes on.
+        most: when to stop whatever the times do.
+        settled: a model is done when its three smallest times lie within this share of each other.
+    """
+
+    least: int = 20
+    most: int = 100
+    settled: float = 0.01
+
+
+def measure(
+    device: Device,
+    models: Mapping[str, OnnxModel],
+    rounds: Rounds | None = None,
+    *,
+    precision: str = "fp32",
+    journal: Path | None = None,
+    progress: Progress | None = None,
+    patience_s: float = 60.0,
+) -> dict[str, BlockLatency]:
+    """Time models on a device.
+
+    Args:
+        device: where.
+        models: what, by name; see `OnnxModel`.
+        rounds: how often.
+        precision: decides how closely outputs must agree with the host's before anything is timed.
+        journal: the file of raw samples; what it holds already is not measured again.
+        progress: called after every sample.
+        patience_s: how long to wait for a device that went away.
+
+    Raises:
+        LatencyError: a model does not load, run or give the right answer there, or the device cannot be used.
+        DeviceLost: it went away and did not return in time; what was measured is in the journal.
+    """
+    rounds = rounds or Rounds()
+    if rounds.least < 1 or rounds.most < rounds.least:
+        raise LatencyError(f"cannot measure in {rounds.least} to {rounds.most} rounds: ask for at least 1")
+    device.prepare()
+    digests = {name: _digest(model) for name, model in models.items()}
+    with closing(Journal(journal, device.fingerprint(), digests)) as kept:
+        session = _Session(device, kept, rounds, TOLERANCE[precision], patience_s)
+        for batch in _batches(models):
+            session.run(batch, len(models), progress)
+        return {name: BlockLatency.of(kept.samples[name]) for name in models}
+
+
+@dataclass
+class _Session:
+    device: Device
+    journal: Journal
+    rounds: Rounds
+    tolerance: float
+    patience_s: float
+
+    def run(self, models: Mapping[str, OnnxModel], of: int, progress: Progress | None) -> None:
+        """Verify and time one batch until every model has settled."""
+        self._patiently(lambda: self._verify(models))
+        while unfinished := {name: model for name, model in models.items() if not self._is_done(name)}:
+            self._patiently(lambda unfinished=unfinished: self._some_rounds(unfinished, of, progress))
+
+    def _verify(self, models: Mapping[str, OnnxModel]) -> None:
+        """Refuse to time wrong answers; the host is what others are compared with."""
+        unseen = {name: model for name, model in models.items() if name not in self.journal.verified}
+        if self.device.kind == "host" or not unseen:
+            return
+        reference = HostDevice().outputs(unseen)
+        for name, output in self.device.outputs(unseen).items():
+            error = relative_difference(output, reference[name])
+            if not error <= self.tolerance:
+                raise LatencyError(
+                    f"{name} gives wrong answers on {self.device.id}: its outputs differ from this machine's by "
+                    f"{error:.2g} of the largest (allowed {self.tolerance:g}), so its time would mean nothing"
+                )
+        self.journal.add_verified(list(unseen))
+        self.journal.flush()
+
+    def _some_rounds(self, models: Mapping[str, OnnxModel], of: int, progress: Progress | None) -> None:
+        self._wait_until_cool()
+        for numbers, behind in self._next_rounds(models):
+            for sample in self.device.measure(behind, numbers):
+                self.journal.add(sample)
+                if progress:
+                    progress(sum(map(len, self.journal.samples.values())), of * self.rounds.most)
+            self.journal.flush()
+
+    def _next_rounds(self, models: Mapping[str, OnnxModel]) -> Iterator[tuple[range, dict[str, OnnxModel]]]:
+        """Which rounds to measure next, of which models: first those that an interruption left behind."""
+        taken = {name: len(self.journal.samples[name]) for name in models}
+        ahead = max(taken.values())
+        for count in sorted(set(taken.values()) - {ahead}):
+            yield range(count, ahead), {name: model for name, model in models.items() if taken[name] == count}
+        if len(set(taken.values())) == 1:
+            goal = min(ahead + self.rounds.least, self.rounds.most)
+            yield range(ahead, goal), dict(models)
+
+    def _is_done(self, name: str) -> bool:
+        samples = self.journal.samples[name]
+        if len(samples) < self.rounds.least:
+            return False
+        smallest = sorted(sample.warm_ms for sample in samples)[:3]
+        return len(samples) >= self.rounds.most or smallest[-1] <= smallest[0] * (1 + self.rounds.settled)
+
+    def _wait_until_cool(self) -> None:
+        """Log temperature and clock; on a device that became hotter or slower than at the start, wait a while."""
+        waited = 0.0
+        while True:
+            now = self.device.conditions()
+            self.journal.add_conditions(now)
+            if waited >= _COOL_DOWN_S or not _drifted(self.journal.conditions[:1], now):
+                return
+            time.sleep(5)
+            waited += 5
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """Do something on the device; when it goes away, wait for it and do it again."""
+        deadline = None
+        while True:
+            try:
+                if deadline is not None:
+                    self.device.prepare()
+                return work()
+            except DeviceLost as lost:
+                self.journal.flush()
+                deadline = deadline or time.monotonic() + self.patience_s
+                if time.monotonic() > deadline:
+                    raise DeviceLost(f"{lost}; what was measured is kept: connect it and run the same again") from lost
+                time.sleep(1)
+
+
+def relative_difference(output: np.ndarray, reference: np.ndarray) -> float:
+    """Largest absolute difference over the largest absolute reference; infinite for wrong shapes or values."""
+    if output.shape != reference.shape or not np.isfinite(output).all():
+        return float("inf")
+    return float(np.abs(output - reference).max() / max(float(np.abs(reference).max()), 1e-12))
+
+
+def _drifted(first: list[Conditions], now: Conditions) -> bool:
+    if not first:
+        return False
+    warmer = now.temperature_c and first[0].temperature_c and now.temperature_c > first[0].temperature_c + _WARMER_C
+    slower = now.frequency_mhz and first[0].frequency_mhz and now.frequency_mhz < first[0].frequency_mhz * _SLOWER
+    return bool(warmer or slower)
+
+
+def _batches(models: Mapping[str, OnnxModel]) -> Iterator[dict[str, OnnxModel]]:
+    batch: dict[str, OnnxModel] = {}
+    room = _BATCH_BYTES
+    for name, model in models.items():
+        size = model.stat().st_size if isinstance(model, Path) else len(model)
+        if batch and size > room:
+            yield batch
+            batch, room = {}, _BATCH_BYTES
+        batch[name] = model
+        room -= size
+    if batch:
+        yield batch
+
+
+def _digest(model: OnnxModel) -> str:
+    return hashlib.sha256(model.read_bytes() if isinstance(model, Path) else model).hexdigest()
+

@@ -1,0 +1,104 @@
+"""How far a table's predictions are from whole networks that its calibration has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ..models import Architecture, Block, SearchSpace
+from .calibration import block_sums, upper_error
+from .predictor import Predictor
+from .table import LatencyTable, Validation
+
+_CANDIDATES = 2000
+_RESAMPLES = 2000
+
+
+def validation_networks(
+    space: SearchSpace, predictor: Predictor, count: int, *, resolution: int, num_classes: int, seed: int = 0
+) -> list[Architecture]:
+    """Networks stratified over predicted latency: `count` equal bands between the fastest and the slowest candidate.
+
+    Uniformly drawn networks nearly all lie in the middle, so each candidate draws its blocks with a bias of its own
+    towards small or large ones. A band without a candidate gives its place to its nearest neighbours.
+    """
+    rng = np.random.default_rng(seed)
+    by_size = sorted(range(len(space.choices)), key=lambda index: space.cost(space.uniform(index)).madds)
+    candidates: dict[str, Architecture] = {}
+    for lean in np.linspace(-2, 2, _CANDIDATES):
+        odds = np.exp(lean * np.arange(len(by_size)))
+        genome = rng.choice(by_size, size=len(space.layers), p=odds / odds.sum())
+        architecture = space.architecture(genome.tolist())
+        candidates.setdefault(str(architecture), architecture)
+    names = list(candidates)
+    latency = np.array(
+        [predictor.predict(space.blocks(candidates[name], resolution, num_classes)).latency_ms for name in names]
+    )
+    free = np.ones(len(names), dtype=bool)
+    chosen: list[Architecture] = []
+    for middle in np.linspace(latency.min(), latency.max(), 2 * count + 1)[1::2]:
+        index = int(np.argmin(np.where(free, np.abs(latency - middle), np.inf)))
+        free[index] = False
+        chosen.append(candidates[names[index]])
+    return chosen
+
+
+def validate(
+    table: LatencyTable,
+    networks: Sequence[Sequence[Block]],
+    measured_ms: Sequence[float],
+    again_ms: Sequence[float] | None = None,
+) -> LatencyTable:
+    """Compare predictions with measurements of networks that were not used for the calibration.
+
+    Args:
+        table: a measured or scaled table, calibrated or not.
+        networks: the blocks of each network.
+        measured_ms: what each took.
+        again_ms: the same measured once more: no prediction can rank better than that.
+
+    Returns:
+        The table with its `validation`.
+    """
+    predictor = Predictor(table)
+    measured = np.asarray(measured_ms, dtype=float)
+    predicted = np.array([predictor.predict(blocks).latency_ms for blocks in networks])
+    errors = np.abs(predicted / measured - 1)
+    sums = block_sums(table, networks)
+    ceiling = gap = None
+    if again_ms is not None:
+        again = np.asarray(again_ms, dtype=float)
+        ceiling = _spearman(measured, again)
+        gap = _gap_interval(predicted, measured, again)
+    validation = Validation(
+        by="whole networks that the calibration has not seen",
+        n=len(networks),
+        mape=round(float(errors.mean()), 4),
+        p90=round(upper_error(errors), 4),
+        within_5=round(float((errors <= 0.05).mean()), 4),
+        within_10=round(float((errors <= 0.10).mean()), 4),
+        bias_before=round(float(np.mean(sums / measured - 1)), 4),
+        spearman=_spearman(predicted, measured),
+        remeasure_spearman=ceiling,
+        spearman_gap_interval=gap,
+    )
+    return table.model_copy(update={"validation": validation})
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    return round(float(np.corrcoef(rankdata(first), rankdata(second))[0, 1]), 4)
+
+
+def _gap_interval(predicted: np.ndarray, measured: np.ndarray, again: np.ndarray) -> tuple[float, float]:
+    """95% bootstrap interval, over networks, of how much better measuring again ranks than predicting does."""
+    rng = np.random.default_rng(0)
+    gaps = np.empty(_RESAMPLES)
+    for place in range(_RESAMPLES):
+        chosen = rng.integers(len(measured), size=len(measured))
+        ranks = [rankdata(values[chosen]) for values in (predicted, measured, again)]
+        correlation = np.corrcoef(ranks)
+        gaps[place] = correlation[1, 2] - correlation[0, 1]
+    low, high = np.percentile(gaps, [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)

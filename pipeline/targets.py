@@ -1,0 +1,75 @@
+"""What `fairnas targets` shows: where one can deploy, and how good the table of each device is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..latency_tables import LatencyError, LatencyTable, get_target, judge, list_tables, list_targets, load_table
+from .profile import PROFILES
+
+_MEASURED_BY = {
+    "host": "ONNX Runtime, here",
+    "adb": "adb (USB debugging)",
+    "ssh": "ssh",
+    "browser": "a browser that opens a page",
+    "cuda": "PyTorch, ONNX Runtime or TensorRT, here",
+    None: "nobody: table only",
+}
+
+
+def known_targets() -> list[dict[str, Any]]:
+    """A row per target."""
+    targets = [get_target(name) for name in list_targets()]
+    return [
+        {
+            "name": target.name,
+            "title": target.title,
+            "measured by": _MEASURED_BY[target.device_kind],
+            "table": target.table or "",
+            "formats": list(target.formats),
+        }
+        for target in targets
+    ]
+
+
+def known_tables() -> list[dict[str, Any]]:
+    """A row per table: those that come with the package, and those profiled in this folder."""
+    paths = sorted(PROFILES.glob("*/table.json"))
+    return [_row(name, name) for name in list_tables()] + [_row(str(path), path) for path in paths]
+
+
+def _row(shown: str, source: str | Path) -> dict[str, Any]:
+    try:
+        table = load_table(source)
+    except LatencyError as error:
+        return dict.fromkeys(("device", "kind", "precision", "blocks", "error", "age"), "") | {
+            "table": shown,
+            "state": str(error),
+        }
+    return {
+        "table": shown,
+        "device": str(table.device["name"]),
+        "kind": table.kind,
+        "precision": table.precision,
+        "blocks": len(table.blocks) or "a formula",
+        "error": _error(table),
+        "age": _age(table.created),
+        "state": f"{judge(table).state}: {judge(table).figure}",
+    }
+
+
+def _error(table: LatencyTable) -> str:
+    checked = table.validation
+    for value, what in ((checked and checked.mape, "networks"), (checked and checked.grouped_mape, "held-out blocks")):
+        if value is not None:
+            return f"{value:.1%} ({what})"
+    return "unknown"
+
+
+def _age(created: str | None) -> str:
+    if created is None:
+        return ""
+    days = (datetime.now(UTC) - datetime.fromisoformat(created)).days
+    return "today" if days == 0 else f"{days} days"
