@@ -1,41 +1,170 @@
-"""The physical features of a block that a fitted table puts a price on."""
+"""The physical features of operators and blocks that a fitted table puts a price on.
+
+An operation costs its multiply-adds and, since phones are often bound by memory, the elements and weights that it
+moves. A table prices a choice of these features; which ones describe a device is found by cross-validation
+(`fits/regression.py`). The features of a network, or of blocks apart from each other, are sums.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
 
 from ..models import Block
 
 FEATURES = {
-    "activated_madds": "multiply-adds of dense convolutions with an activation (stem, head, expansions)",
-    "linear_madds": "multiply-adds of projections and of the classifier",
+    "dense_madds": "multiply-adds of dense convolutions and of the classifier",
+    "activated_madds": "those with an activation (stem, head, expansions)",
+    "linear_madds": "those without (projections, classifier)",
     "depthwise_madds": "multiply-adds of depthwise convolutions",
+    "dense_read": "elements read by dense convolutions",
     "activated_elements": "elements written by dense convolutions with an activation",
-    "depthwise_elements": "elements read and written by depthwise convolutions",
+    "linear_elements": "elements written by dense convolutions without one",
+    "depthwise_read": "elements read by depthwise convolutions",
+    "depthwise_written": "elements written by depthwise convolutions",
+    "depthwise_elements": "both",
     "residual_elements": "elements added by the skip connection",
+    "dense_weights": "weights of dense convolutions, each read once per image",
+    "weights_beyond_1mb": "32-bit weights of a block's dense convolutions beyond 1 MB, a small board's whole L2 cache",
     "classifier_weights": "weights of the classifier, each read once per image",
+    "operators": "convolutions, each with a fixed cost",
+    "pooled_elements": "elements read by global average pooling",
+    "squeeze_elements": "elements pooled, and scaled again, by squeeze-and-excitation",
+    "squeeze_weights": "weights of squeeze-and-excitation",
+    "hswish_elements": "elements through h-swish, which is an operation of its own where relu is not",
+    "shuffled_elements": "elements moved by a channel shuffle between grouped convolutions",
 }
 
+Features: TypeAlias = dict[str, int]
+"""Amounts of some `FEATURES`; those that are not named are 0."""
 
-def block_features(block: Block) -> dict[str, int]:
-    """The features of a block without squeeze-and-excitation; every one grows with kernel, expansion and resolution.
+_WEIGHTS_IN_1MB = 2**20 // 4
 
-    An operation costs its multiply-adds and, since phones are often bound by memory, the elements that it moves.
+
+def block_features(block: Block) -> Features:
+    """All features of a block; every one grows with kernel, expansion and resolution.
+
+    relu and relu6 are clamps that runtimes fuse into the convolution: they have no feature, and cost what they cost in
+    the measured blocks. Swish has none because no measured block has it: its blocks cannot be priced with these.
     """
-    leaving = block.out_channels * block.out_resolution**2
-    features = dict.fromkeys(FEATURES, 0)
+    return dict.fromkeys(FEATURES, 0) | _operators(block)
+
+
+def _operators(block: Block) -> Features:
+    channels, resolutions = (block.in_channels, block.out_channels), (block.resolution, block.out_resolution)
     if block.kind == "classifier":
-        return features | {"linear_madds": block.cost.madds, "classifier_weights": block.cost.madds}
+        return classifier(*channels, block.resolution)
     if block.kind == "conv":
-        return features | {"activated_madds": block.cost.madds, "activated_elements": leaving}
-    before, after = hidden_elements(block), block.hidden_channels * block.out_resolution**2
-    features["linear_madds"] = after * block.out_channels
-    features["depthwise_madds"] = after * block.kernel**2
-    features["depthwise_elements"] = before + after
-    if block.kind == "mbconv":
-        features["activated_elements"] = before
-        features["activated_madds"] = before * block.in_channels
-    if block.has_skip:
-        features["residual_elements"] = leaving
+        return convolution(*channels, *resolutions, kernel=block.kernel)
+    return inverted_residual(
+        *channels,
+        *resolutions,
+        hidden=block.hidden_channels,
+        kernel=block.kernel,
+        expands=block.kind == "mbconv",
+        adds=block.has_skip,
+        squeezed=block.squeeze_channels,
+    )
+
+
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    resolution: int,
+    out_resolution: int,
+    *,
+    kernel: int = 1,
+    groups: int = 1,
+    activated: bool = True,
+) -> Features:
+    """A convolution that mixes channels; resolutions in pixels."""
+    weights = in_channels * out_channels * kernel**2 // groups
+    madds, written = weights * out_resolution**2, out_channels * out_resolution**2
+    return {
+        "dense_madds": madds,
+        "activated_madds" if activated else "linear_madds": madds,
+        "activated_elements" if activated else "linear_elements": written,
+        "dense_read": in_channels * resolution**2,
+        "dense_weights": weights,
+        "weights_beyond_1mb": max(0, weights - _WEIGHTS_IN_1MB),
+        "operators": 1,
+    }
+
+
+def classifier(in_channels: int, out_channels: int, resolution: int) -> Features:
+    """Global average pooling of `resolution` x `resolution` pixels, and a fully connected layer."""
+    weights = in_channels * out_channels
+    return {
+        "dense_madds": weights,
+        "linear_madds": weights,
+        "classifier_weights": weights,
+        "pooled_elements": in_channels * resolution**2,
+    }
+
+
+def inverted_residual(
+    in_channels: int,
+    out_channels: int,
+    resolution: int,
+    out_resolution: int,
+    *,
+    hidden: int,
+    kernel: int,
+    expands: bool = True,
+    adds: bool = False,
+    squeezed: int = 0,
+    groups: int = 1,
+) -> Features:
+    """An expansion (where it `expands`), a depthwise convolution and a projection.
+
+    Args:
+        in_channels: of the block.
+        out_channels: of the block.
+        resolution: of its input, in pixels.
+        out_resolution: of its output, in pixels.
+        hidden: channels of the depthwise convolution.
+        kernel: size of the depthwise kernel.
+        expands: it begins with a 1x1 convolution.
+        adds: a skip connection is added.
+        squeezed: channels inside squeeze-and-excitation; 0 where there is none.
+        groups: of both 1x1 convolutions; more than one with a channel shuffle between them.
+    """
+    before, after, leaving = hidden * resolution**2, hidden * out_resolution**2, out_channels * out_resolution**2
+    parts = [
+        {
+            "depthwise_madds": after * kernel**2,
+            "depthwise_read": before,
+            "depthwise_written": after,
+            "depthwise_elements": before + after,
+            "operators": 1,
+        },
+        convolution(hidden, out_channels, out_resolution, out_resolution, groups=groups, activated=False),
+    ]
+    if expands:
+        parts.append(convolution(in_channels, hidden, resolution, resolution, groups=groups))
+    if adds:
+        parts.append({"residual_elements": leaving})
+    if squeezed:
+        parts.append({"squeeze_elements": after, "squeeze_weights": 2 * hidden * squeezed})
+    if groups > 1:
+        parts.append({"shuffled_elements": before})
+    features = total(parts)
+    # What matters is whether the weights of a block fit together, not those of each of its convolutions.
+    return features | {"weights_beyond_1mb": max(0, features["dense_weights"] - _WEIGHTS_IN_1MB)}
+
+
+def total(parts: Iterable[Features]) -> Features:
+    """The features of operators or blocks together."""
+    features: Features = {}
+    for part in parts:
+        for name, amount in part.items():
+            features[name] = features.get(name, 0) + amount
     return features
+
+
+def difference(features: Features, less: Features) -> Features:
+    """What one thing has more than another; may be negative."""
+    return total([features, {name: -amount for name, amount in less.items()}])
 
 
 def hidden_elements(block: Block) -> int:
@@ -51,7 +180,8 @@ def size_group(block: Block) -> str:
 def block_sizes(block: Block) -> dict[str, int]:
     """The sizes whose measured range decides whether a block is extrapolated.
 
-    The hidden feature map is among them because it decides what stays in the caches.
+    The hidden feature map is among them because it decides what stays in the caches. Where no block of a table has
+    `squeeze_channels`, the table has no price for squeeze-and-excitation.
     """
     return {
         "in_channels": block.in_channels,
@@ -60,4 +190,5 @@ def block_sizes(block: Block) -> dict[str, int]:
         "kernel": block.kernel,
         "expansion": block.expansion,
         "hidden_elements": hidden_elements(block),
+        "squeeze_channels": block.squeeze_channels,
     }

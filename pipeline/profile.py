@@ -202,6 +202,7 @@ def _content(text: str, size: tuple[int, ...] | None) -> bytes:
 def _timm_model(name: str, size: tuple[int, ...] | None) -> bytes:
     """A timm model with random weights, exported: its latency does not depend on them."""
     import timm
+    from timm.data.config import resolve_data_config
 
     from ..exporters import traced
 
@@ -210,7 +211,7 @@ def _timm_model(name: str, size: tuple[int, ...] | None) -> bytes:
         known = f", such as {', '.join(close)}" if close else ""
         raise UserError(f"'{name}' is no ONNX file and no model that timm knows{known}")
     model = timm.create_model(name, pretrained=False).eval()
-    return fixed_shapes(traced(model, size or (1, *model.pretrained_cfg["input_size"])), name).SerializeToString()
+    return fixed_shapes(traced(model, size or (1, *resolve_data_config(model=model)["input_size"])), name).SerializeToString()
 
 
 def _parse_size(text: str | None) -> tuple[int, ...] | None:

@@ -39,7 +39,7 @@ def summarise(run: Path) -> dict[str, Any]:
     """The figures of a run, from its own files."""
     manifest = json.loads((run / "manifest.json").read_text())
     scores = json.loads((run / "oneshot" / "scores.json").read_text())
-    picks = [_summarise_pick(run / "export" / p["name"]) for p in json.loads((run / "search/picks.json").read_text())]
+    picks = [_summarise_pick(run / "export" / p["name"]) for p in json.loads((run / "picks/picks.json").read_text())]
     return {
         "supernet_top1_mean": scores["heldout_top1_mean"],
         "supernet_top1_spread": scores["heldout_top1_std"],

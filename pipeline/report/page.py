@@ -70,6 +70,8 @@ def render(run_folder: Path) -> str:
         styles=styles,
         headline=sections.headline(run),
         picks=sections.picks(run),
+        dropped=sections.dropped(run),
+        measured_on=sections.measured_on(run),
         exports=sections.exports(run),
         pareto_plots=sections.pareto_plots(run, styles),
         latency=sections.latency(run, styles),

@@ -56,6 +56,7 @@ class RunFiles:
     validation: dict[str, Any] = field(default_factory=dict)
     scored: list[Scored] = field(default_factory=list)
     picks: list[dict[str, Any]] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
     retrain_metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     retrain_results: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -98,7 +99,9 @@ def read_run(folder: Path) -> RunFiles:
     run.table = reader.mapping("latency/table.json")
     run.validation = reader.mapping("latency/validation.json")
     run.scored = reader.scored("search/pareto.csv")
-    run.picks = [pick for pick in reader.mappings("search/picks.json") if isinstance(pick.get("name"), str)]
+    picks = reader.mappings("picks/picks.json") or reader.mappings("search/picks.json")
+    run.picks = [pick for pick in picks if isinstance(pick.get("name"), str)]
+    run.measured = reader.mapping("picks/measured.json")
     run.history = reader.mapping("search/history.json")
     for name in reader.subfolders("retrain"):
         run.retrain_metrics[name] = reader.lines(f"retrain/{name}/metrics.jsonl")

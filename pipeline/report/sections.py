@@ -31,6 +31,7 @@ class Headline:
     demonstration: bool
     fitted: bool
     extrapolated: bool
+    distrust: str
     best_top1: float | None
     best_name: str
     fastest_ms: float | None
@@ -42,13 +43,20 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One pick of the search, and whether it keeps every limit; None where there is no limit to keep."""
+    """One pick: whether it keeps every limit (None where there is no limit to keep), and what the device said.
+
+    Attributes:
+        interval: the ms between which 90% of such predictions end; None where the table says nothing.
+        measured_ms: on the target's device; None where it was not there.
+    """
 
     name: str
     architecture: str
     values: dict[str, float | None]
     kept: bool | None
     extrapolated: bool
+    interval: tuple[float, float] | None
+    measured_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Export:
     accuracy: dict[str, Any]
     parity: dict[str, Any]
     predicted: dict[str, Any] | None
+    interval: tuple[float, float] | None
     measured: list[dict[str, Any]]
     kept: bool | None
 
@@ -139,6 +148,7 @@ def headline(run: RunFiles) -> Headline:
         or any(e.predicted and e.predicted.get("table_kind") == "fitted" for e in found),
         extrapolated=any(p.extrapolated for p in picks(run))
         or any(bool(e.predicted and e.predicted.get("extrapolated")) for e in found),
+        distrust=_distrust(run),
         best_top1=best[0],
         best_name=best[1],
         fastest_ms=fastest[0],
@@ -156,8 +166,44 @@ def picks(run: RunFiles) -> list[Pick]:
     for pick in run.picks:
         values = {quantity: number(pick.get(quantity)) for quantity in QUANTITIES}
         architecture = str(pick.get("architecture", ""))
-        rows.append(Pick(pick["name"], architecture, values, _kept(run, values), architecture in extrapolated))
+        measured = number(pick.get("measured_ms"))
+        judged = values if measured is None else values | {"latency_ms": measured}
+        rows.append(
+            Pick(
+                pick["name"],
+                architecture,
+                values,
+                _kept(run, judged),
+                architecture in extrapolated,
+                interval(pick.get("latency_low_ms"), pick.get("latency_high_ms")),
+                measured,
+            )
+        )
     return rows
+
+
+def measured_on(run: RunFiles) -> str:
+    """The device that measured the picks; nothing where none did."""
+    return _name(as_dict(run.measured.get("device")).get("name"))
+
+
+def dropped(run: RunFiles) -> list[tuple[str, float | None, float | None]]:
+    """Architectures that the search picked and the device refused: text, measured and allowed latency in ms."""
+    timings, limit = as_dict(run.measured.get("timings")), number(run.measured.get("limit_ms"))
+    names = [str(name) for name in as_list(run.measured.get("dropped"))]
+    return [(name, number(as_dict(timings.get(name)).get("latency_ms")), limit) for name in names]
+
+
+def interval(low: Any, high: Any) -> tuple[float, float] | None:
+    """Both ends of an interval in ms, where both are numbers."""
+    ends = number(low), number(high)
+    return (ends[0], ends[1]) if ends[0] is not None and ends[1] is not None else None
+
+
+def _distrust(run: RunFiles) -> str:
+    """Why the table should not be believed, in words; nothing where it passed its gate."""
+    state = _name(run.validation.get("state"))
+    return f"{state}: {_name(run.validation.get('figure'))}" if state in ("unvalidated", "failed") else ""
 
 
 def exports(run: RunFiles) -> list[Export]:
@@ -179,6 +225,7 @@ def exports(run: RunFiles) -> list[Export]:
                 as_dict(passport.get("accuracy")),
                 as_dict(passport.get("parity")),
                 predicted,
+                interval(predicted.get("low_ms"), predicted.get("high_ms")) if predicted else None,
                 entries(passport, "measured"),
                 _kept(run, values),
             )
@@ -212,6 +259,10 @@ def latency(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> Latency:
         ("Kind", kind),
         ("Blocks measured", count(len(blocks)) if blocks else ""),
         (checked, count(validation["n"]) if number(validation.get("n")) is not None else ""),
+        ("State", ": ".join(filter(None, (_name(validation.get("state")), _name(validation.get("figure")))))),
+        ("Mean error on networks it has not seen", _error(validation.get("mape"))),
+        ("Within 5% / within 10%", _shares(validation)),
+        ("Rank correlation / of measuring again", _ranks(validation)),
         ("Sum of blocks against whole networks", _error(validation.get("bias_before"))),
         ("Leave-one-out error", _error(validation.get("loo_mape"))),
         ("Leave-one-shape-out error", _error(validation.get("grouped_mape"))),
@@ -314,6 +365,16 @@ def _name(value: Any) -> str:
     if isinstance(value, dict):
         return next((_name(value[key]) for key in ("name", "source", "dataset") if value.get(key)), "")
     return "" if value is None else str(value)
+
+
+def _shares(validation: Mapping[str, Any]) -> str:
+    shares = number(validation.get("within_5")), number(validation.get("within_10"))
+    return " / ".join(percent(share, 0) for share in shares) if None not in shares else ""
+
+
+def _ranks(validation: Mapping[str, Any]) -> str:
+    ranks = number(validation.get("spearman")), number(validation.get("remeasure_spearman"))
+    return " / ".join(f"{rank:.3f}" for rank in ranks if rank is not None)
 
 
 def _error(value: Any) -> str:
