@@ -6,6 +6,8 @@ PRESET = quickstart
 DATA =
 RUN =
 SET =
+SERIAL =
+HOST =
 ARGS =
 
 # Two spaces between a name and its text: `make help` prints these lines.
@@ -14,10 +16,11 @@ ARGS =
 #:  test        run the tests: ARGS="-k latency" goes to pytest
 #:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
 #:  stage-versions  record the stages' sources and versions: after a change that a test asks it for
-#:  profile     measure what every block costs on TARGET (TARGET=cpu is this machine)
+#:  profile     measure what every block costs on TARGET: cpu, pixel (SERIAL=), board (HOST=), web, gpu; ARGS="--validate"
 #:  lint        ruff, pyright and hadolint
 #:  bench       measure how fast the stages run on this machine
 #:  experiment-cifar10  search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
+#:  experiment-latency  profile this machine three times and check it on 60 networks: results/ and the README's table
 #:  report      write the report of RUN again (default: runs/TARGET-PRESET)
 #:  constraints fill in constraints.txt: what it has no line for gets its newest version
 #:  clean       remove what was built; never touches runs/ or .venv/
@@ -25,7 +28,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-cifar10 setup setup-dev test test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-cifar10 experiment-latency setup setup-dev test test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -80,11 +83,15 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNF
 	$(call install,.[dev])
 	@touch $(VENV)/.installed $@
 
+DEVICE = $(if $(SERIAL),--serial "$(SERIAL)") $(if $(HOST),--host "$(HOST)")
 OPTIONS = --target $(TARGET) --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
 	  $(foreach item,$(SET),--set '$(item)')
 
-pipeline profile: setup
-	$(VENV)/bin/fairnas $@ $(OPTIONS)
+pipeline: setup
+	$(VENV)/bin/fairnas pipeline $(OPTIONS) $(DEVICE)
+
+profile: setup
+	$(VENV)/bin/fairnas profile --target $(TARGET) $(DEVICE) $(ARGS)
 
 report: setup
 	$(VENV)/bin/fairnas report --run "$(or $(RUN),runs/$(TARGET)-$(PRESET))"
@@ -93,6 +100,14 @@ report: setup
 experiment-cifar10: setup
 	$(VENV)/bin/fairnas pipeline --target cpu --preset cifar10-cpu $(if $(DATA),--data "$(DATA)") --run runs/cpu-cifar10-cpu
 	$(VENV)/bin/python -m fairnas.pipeline.results collect cifar10_cpu runs/cpu-cifar10-cpu
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+experiment-latency: setup
+	mkdir -p runs/latency-host
+	for run in 1 2 3; do rm -rf runs/latency-host/$$run && $(VENV)/bin/fairnas profile --target cpu --validate --json \
+		--out runs/latency-host/$$run > runs/latency-host/$$run.json || exit; done
+	$(VENV)/bin/python -m fairnas.pipeline.results latency-host runs/latency-host/1.json runs/latency-host/2.json \
+		runs/latency-host/3.json
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 bench: setup

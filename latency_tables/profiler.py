@@ -71,6 +71,25 @@ def profile_space(
         LatencyError: the device cannot measure something.
     """
     table = _bars_and_blocks(device, space.all_blocks(resolution, num_classes), plan, folder, bars)
+    return check_on_space(device, table, space, resolution, num_classes, plan, folder=folder, bars=bars)
+
+
+def check_on_space(
+    device: Device,
+    table: LatencyTable,
+    space: SearchSpace,
+    resolution: int,
+    num_classes: int,
+    plan: Plan,
+    *,
+    folder: Path | None = None,
+    bars: Bars = nullcontext,
+) -> LatencyTable:
+    """Calibrate a table on networks of a space, and validate it on others, see `check_on_networks`.
+
+    Raises:
+        LatencyError: the table lacks a block of the space, or the device cannot measure a network.
+    """
     calibration = calibration_networks(space, plan.calibration)
     validation: list[Architecture] = []
     if plan.validation:
@@ -136,7 +155,7 @@ def profile_blocks(
     distinct = {block.signature: block for block in blocks}
     if not distinct:
         raise LatencyError("there is no block to measure")
-    models = {name: _content(block_model(block), precision) for name, block in distinct.items()}
+    models = _contents({name: block_model(block) for name, block in distinct.items()}, precision, progress)
     measured = measure(device, models, rounds, precision=precision, journal=journal, progress=progress)
     fingerprint = device.fingerprint()
     return LatencyTable(
@@ -183,7 +202,7 @@ def check_on_networks(
     networks = {_network_name(blocks): blocks for blocks in (*calibration, *validation)}
     # In no order, so that a device that slowly drifts does not mistreat the larger ones.
     names = np.random.default_rng(0).permutation(list(networks)).tolist()
-    models = {name: _content(network_model(networks[name]), table.precision) for name in names}
+    models = _contents({name: network_model(networks[name]) for name in names}, table.precision, progress)
     first, second = journals or (None, None)
     measured = measure(device, models, rounds, precision=table.precision, journal=first, progress=progress)
     if calibration:
@@ -208,7 +227,7 @@ def measure_networks(
     Raises:
         LatencyError: the device cannot measure a network.
     """
-    models = {name: _content(network_model(blocks), precision) for name, blocks in networks.items()}
+    models = _contents({name: network_model(blocks) for name, blocks in networks.items()}, precision, progress)
     return measure(device, models, rounds, precision=precision, progress=progress)
 
 
@@ -238,8 +257,16 @@ def _bars_and_networks(
         )
 
 
-def _content(model: onnx.ModelProto, precision: Precision) -> OnnxModel:
-    return (model if precision == "fp32" else quantized(model)).SerializeToString()
+def _contents(
+    models: Mapping[str, onnx.ModelProto], precision: Precision, progress: Progress | None
+) -> dict[str, OnnxModel]:
+    """Models as they are sent to a device; quantising takes a second each."""
+    contents: dict[str, OnnxModel] = {}
+    for name, model in models.items():
+        contents[name] = (model if precision == "fp32" else quantized(model)).SerializeToString()
+        if progress and precision != "fp32":
+            progress(len(contents), len(models))
+    return contents
 
 
 def _network_name(blocks: Sequence[Block]) -> str:

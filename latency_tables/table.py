@@ -127,6 +127,7 @@ class Validation(BaseModel):
         p90: the error that 90% of them stay below.
         within_5: share of them within 5%.
         within_10: share of them within 10%.
+        interval_coverage: share of networks inside the interval that the calibration alone promised for 90%.
         bias_before: mean signed error of the plain sum of blocks.
         spearman: rank correlation of prediction and measurement.
         remeasure_spearman: rank correlation of two measurements of the same networks: the ceiling.
@@ -146,6 +147,7 @@ class Validation(BaseModel):
     p90: Error | None = None
     within_5: Share | None = None
     within_10: Share | None = None
+    interval_coverage: Share | None = None
     bias_before: Annotated[float, Field(allow_inf_nan=False)] | None = None
     spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
     remeasure_spearman: Annotated[float, Field(ge=-1, le=1)] | None = None

@@ -64,7 +64,9 @@ def validate(
     """
     predictor = Predictor(table)
     measured = np.asarray(measured_ms, dtype=float)
-    predicted = np.array([predictor.predict(blocks).latency_ms for blocks in networks])
+    predictions = [predictor.predict(blocks) for blocks in networks]
+    predicted = np.array([prediction.latency_ms for prediction in predictions])
+    inside = [p.low_ms <= latency <= p.high_ms for p, latency in zip(predictions, measured_ms, strict=True)]
     errors = np.abs(predicted / measured - 1)
     sums = block_sums(table, networks)
     ceiling = gap = None
@@ -78,6 +80,7 @@ def validate(
         mape=round(float(errors.mean()), 4),
         p90=round(upper_error(errors), 4),
         within_5=round(float((errors <= 0.05).mean()), 4),
+        interval_coverage=round(float(np.mean(inside)), 4),
         within_10=round(float((errors <= 0.10).mean()), 4),
         bias_before=round(float(np.mean(sums / measured - 1)), 4),
         spearman=_spearman(predicted, measured),

@@ -119,7 +119,9 @@ def profile(
     width: Annotated[float, typer.Option(help="Multiplier of every channel count.", min=0.1)] = 1.0,
     classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 1000,
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
-    validate: Annotated[bool, typer.Option("--validate", help="Check on 60 whole networks, not 20.")] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Check on 60 whole networks, not 20 (--from: none).")
+    ] = False,
     rounds: Annotated[int, typer.Option(help="Rounds at most; times that have settled need fewer.", min=3)] = 100,
     warm_start_from: Annotated[
         str | None, typer.Option("--from", metavar="TABLE", help="Scale this table by a few timings instead.")
@@ -159,7 +161,8 @@ def profile(
         return
     if precision not in ("fp32", "int8"):
         raise UserError(f"--precision {precision}: choose fp32 or int8")
-    plan = Plan(how_often, precision, validation=60 if validate else 20)  # pyright: ignore[reportArgumentType]
+    networks = 60 if validate else 0 if warm_start_from else 20
+    plan = Plan(how_often, precision, validation=networks)  # pyright: ignore[reportArgumentType]
     device = profiling.attached_device(target, options)
     size = space, resolution, width, classes
     if warm_start_from is not None:

@@ -18,6 +18,7 @@ from ..latency_tables import (
     LatencyTable,
     Plan,
     Rounds,
+    check_on_space,
     get_target,
     judge,
     load_table,
@@ -80,13 +81,16 @@ def scale_table(
 ) -> dict[str, Any]:
     """Make a table of a new device from another device's and a few timings, into `OUT/table.json`.
 
+    It is checked on whole networks only where `plan.validation` asks for it: that takes longer than the timings.
+
     Returns:
         What was found, see `_summary`.
     """
-    from ..latency_tables.warm_start import scaled_table
+    from ..latency_tables.warm_start import scaled_table  # scikit-learn takes a second to import
 
     started = time.monotonic()
-    blocks = get_space(space_name).scaled(width).all_blocks(resolution, num_classes)
+    space = get_space(space_name).scaled(width)
+    blocks = space.all_blocks(resolution, num_classes)
     source = load_table(base)
     with closing(device):
         device.prepare()
@@ -94,7 +98,18 @@ def scale_table(
         _show_device(device)
         with sample_bar("timings") as progress:
             journal = folder / "timings.jsonl"
-            table = scaled_table(source, device, blocks, timings, plan.rounds, journal=journal, progress=progress)
+            table = scaled_table(
+                source,
+                device,
+                blocks,
+                timings,
+                plan.rounds,
+                precision=plan.precision,
+                journal=journal,
+                progress=progress,
+            )
+        if plan.validation:
+            table = check_on_space(device, table, space, resolution, num_classes, plan, folder=folder, bars=sample_bar)
     return _saved(table, folder, started)
 
 
@@ -211,7 +226,9 @@ def _timm_model(name: str, size: tuple[int, ...] | None) -> bytes:
         known = f", such as {', '.join(close)}" if close else ""
         raise UserError(f"'{name}' is no ONNX file and no model that timm knows{known}")
     model = timm.create_model(name, pretrained=False).eval()
-    return fixed_shapes(traced(model, size or (1, *resolve_data_config(model=model)["input_size"])), name).SerializeToString()
+    return fixed_shapes(
+        traced(model, size or (1, *resolve_data_config(model=model)["input_size"])), name
+    ).SerializeToString()
 
 
 def _parse_size(text: str | None) -> tuple[int, ...] | None:

@@ -35,10 +35,10 @@ def _git(*arguments: str) -> str:
 
 @lru_cache
 def machine() -> dict[str, str | int]:
-    """Processor, cores, threads in use and system of this machine (no host name)."""
+    """Processor, cores, threads in use and system of this machine: what a reader needs, and no name of it."""
     return {
         "processor": str(HostDevice().fingerprint()["name"]),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
     }
