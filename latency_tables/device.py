@@ -39,6 +39,11 @@ class Sample:
     warm_ms: float
     cpu_ms: float | None = None
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the warm run took over 10% longer than the processor worked on it: others were using it."""
+        return self.cpu_ms is not None and self.warm_ms > 1.1 * self.cpu_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:

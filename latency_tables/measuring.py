@@ -37,7 +37,7 @@ class Rounds:
     Attributes:
         least: rounds that every model gets, and by how many it goes on.
         most: when to stop whatever the times do.
-        settled: a model is done when its three smallest times lie within this share of each other.
+        settled: a model is done when its three smallest undisturbed times lie within this share of each other.
     """
 
     least: int = 20
@@ -135,8 +135,9 @@ class _Session:
         samples = self.journal.samples[name]
         if len(samples) < self.rounds.least:
             return False
-        smallest = sorted(sample.warm_ms for sample in samples)[:3]
-        return len(samples) >= self.rounds.most or smallest[-1] <= smallest[0] * (1 + self.rounds.settled)
+        smallest = sorted(sample.warm_ms for sample in samples if not sample.is_disturbed)[:3]
+        settled = len(smallest) == 3 and smallest[-1] <= smallest[0] * (1 + self.rounds.settled)
+        return settled or len(samples) >= self.rounds.most
 
     def _wait_until_cool(self) -> None:
         """Log temperature and clock; on a device that became hotter or slower than at the start, wait a while."""

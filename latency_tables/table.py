@@ -24,7 +24,6 @@ Precision: TypeAlias = Literal["fp32", "int8"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-_DISTURBED = 1.1
 _LONGEST_LINE = 160
 
 
@@ -43,8 +42,7 @@ class BlockLatency(_Strict):
         median_ms: of the warm runs.
         p90_ms: of the warm runs.
         rounds: how many there were; 0 where the times were scaled from another device's.
-        disturbed: the share of warm runs that took over 10% longer than the processor worked on them, where the device
-            tells; others were using it.
+        disturbed: the share of warm runs that others got in the way of, see `Sample`; None where the device cannot tell.
     """
 
     latency_ms: Milliseconds
@@ -60,14 +58,13 @@ class BlockLatency(_Strict):
         warm = [round(sample.warm_ms, 6) for sample in samples]
         median, p90 = np.percentile(warm, [50, 90]).round(6).tolist()
         told = [sample for sample in samples if sample.cpu_ms is not None]
-        waited = [sample for sample in told if sample.warm_ms > _DISTURBED * (sample.cpu_ms or 0.0)]
         return cls(
             latency_ms=min(warm),
             cold_ms=round(min(sample.cold_ms for sample in samples), 6),
             median_ms=median,
             p90_ms=p90,
             rounds=len(warm),
-            disturbed=round(len(waited) / len(told), 3) if told else None,
+            disturbed=round(sum(sample.is_disturbed for sample in told) / len(told), 3) if told else None,
         )
 
     @model_validator(mode="after")

@@ -31,6 +31,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+device_app = typer.Typer(help="What devices need in order to be measured.", no_args_is_help=True)
+app.add_typer(device_app, name="device")
+
 TargetOption = Annotated[str | None, typer.Option("--target", help="Where to deploy: see `fairnas targets`.")]
 PresetOption = Annotated[
     str, typer.Option("--preset", help="tiny, quickstart, cifar10-cpu, cifar10, imagenet, or the path of a YAML file.")
@@ -268,6 +271,33 @@ def report(
     with Run(folder):
         path = write_report(folder)
     _answer(as_json, {"path": str(path)}, str(path))
+
+
+@device_app.command()
+def bundle(
+    abi: Annotated[str, typer.Option(help="arm64-v8a (Android), aarch64 or x86_64 (Linux with glibc).")] = "arm64-v8a",
+    ort_aar: AarOption = None,
+    with_loader: Annotated[bool, typer.Option(help="Carry glibc too, for Linux systems that have none.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Copy it to this new folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build what runs models on a phone or board: our runner, from source, and ONNX Runtime.
+
+    Profiling does this by itself; it is for looking, and for devices that somebody else connects to.
+    """
+    from ..latency_tables.bundle import build_bundle, copy_bundle
+
+    built = build_bundle(abi, ort_aar, with_loader=with_loader, progress=lambda text: console.print(f"        {text}"))
+    built = copy_bundle(built, out) if out else built
+    command = " ".join(built.command("."))
+    answer = {
+        "folder": str(built.folder),
+        "abi": built.abi,
+        "runtime": built.runtime,
+        "files": dict(built.files),
+        "command": command,
+    }
+    _answer(as_json, answer, f"{built.folder}: ONNX Runtime {built.runtime}, {len(built.files)} files; {command}")
 
 
 @app.command()
