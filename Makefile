@@ -76,7 +76,7 @@ setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))
-	$(call install,.)
+	$(call install,.[adb,bundle])
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))

@@ -118,7 +118,7 @@ def _summarise_pick(folder: Path) -> dict[str, Any]:
 
 def with_tables(text: str) -> str:
     """The README with every `<!-- table: NAME -->` ... `<!-- end -->` filled in."""
-    tables = {"cifar10_cpu": _cifar10_cpu, "pixel1": _pixel1}
+    tables = {"cifar10_cpu": _cifar10_cpu, "pixel1": _pixel1, "latency_host": _latency_host}
 
     def fill(match: re.Match[str]) -> str:
         return f"<!-- table: {match[1]} -->\n\n{tables[match[1]]()}\n\n<!-- end -->"
@@ -151,6 +151,33 @@ def _cifar10_cpu() -> str:
         f"one seed. Networks at "
         f"{first['resolution']} px, width {first['width']:g}; top-1 on {first['top1_images']:,} validation images.\n\n"
         + _markdown(["", "top-1", "predicted", "measured", "multiply-adds", "parameters"], rows)
+    )
+
+
+def _latency_host() -> str:
+    path = RESULTS / "latency_host.json"
+    if not path.exists():
+        return "Not run yet."
+    figures = json.loads(path.read_text())
+    rows = [
+        [
+            str(number),
+            f"{run['mape']:.2%}",
+            f"{run['within_5']:.0%}",
+            f"{run['within_10']:.0%}",
+            f"{run['interval_coverage']:.0%}",
+            f"{run['bias_before']:+.1%}",
+            f"{run['spearman']:.4f}",
+            f"{run['remeasure_spearman']:.4f}",
+            f"{run['seconds']:.0f} s",
+        ]
+        for number, run in enumerate(figures["runs"], start=1)
+    ]
+    header = ["run", "mean error", "within 5%", "within 10%", "inside the interval", "sum of blocks alone"]
+    return (
+        f"{figures['device']['name']}, {figures['device']['runtime']}: {figures['runs'][0]['blocks']} blocks, then "
+        f"{figures['protocol']}.\n\n"
+        + _markdown([*header, "Spearman", "Spearman of measuring again", "time in all"], rows)
     )
 
 
