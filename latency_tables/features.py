@@ -1,8 +1,7 @@
 """The physical features of operators and blocks that a fitted table puts a price on.
 
 An operation costs its multiply-adds and, since phones are often bound by memory, the elements and weights that it
-moves. A table prices a choice of these features; which ones describe a device is found by cross-validation
-(`fits/regression.py`). The features of a network, or of blocks apart from each other, are sums.
+moves. A table prices those of these features that the measured blocks have. The features of a network are sums.
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ FEATURES = {
     "activated_madds": "those with an activation (stem, head, expansions)",
     "linear_madds": "those without (projections, classifier)",
     "depthwise_madds": "multiply-adds of depthwise convolutions",
-    "dense_read": "elements read by dense convolutions",
     "activated_elements": "elements written by dense convolutions with an activation",
     "linear_elements": "elements written by dense convolutions without one",
-    "depthwise_read": "elements read by depthwise convolutions",
-    "depthwise_written": "elements written by depthwise convolutions",
-    "depthwise_elements": "both",
+    "depthwise_elements": "elements read and written by depthwise convolutions",
     "residual_elements": "elements added by the skip connection",
     "dense_weights": "weights of dense convolutions, each read once per image",
     "weights_beyond_1mb": "32-bit weights of a block's dense convolutions beyond 1 MB, a small board's whole L2 cache",
@@ -51,14 +47,15 @@ def block_features(block: Block) -> Features:
 
 
 def _operators(block: Block) -> Features:
-    channels, resolutions = (block.in_channels, block.out_channels), (block.resolution, block.out_resolution)
+    channels = block.in_channels, block.out_channels
     if block.kind == "classifier":
         return classifier(*channels, block.resolution)
     if block.kind == "conv":
-        return convolution(*channels, *resolutions, kernel=block.kernel)
+        return convolution(*channels, block.out_resolution, kernel=block.kernel)
     return inverted_residual(
         *channels,
-        *resolutions,
+        block.resolution,
+        block.out_resolution,
         hidden=block.hidden_channels,
         kernel=block.kernel,
         expands=block.kind == "mbconv",
@@ -70,21 +67,19 @@ def _operators(block: Block) -> Features:
 def convolution(
     in_channels: int,
     out_channels: int,
-    resolution: int,
     out_resolution: int,
     *,
     kernel: int = 1,
     groups: int = 1,
     activated: bool = True,
 ) -> Features:
-    """A convolution that mixes channels; resolutions in pixels."""
+    """A convolution that mixes channels, from which `out_resolution` x `out_resolution` pixels leave."""
     weights = in_channels * out_channels * kernel**2 // groups
     madds, written = weights * out_resolution**2, out_channels * out_resolution**2
     return {
         "dense_madds": madds,
         "activated_madds" if activated else "linear_madds": madds,
         "activated_elements" if activated else "linear_elements": written,
-        "dense_read": in_channels * resolution**2,
         "dense_weights": weights,
         "weights_beyond_1mb": max(0, weights - _WEIGHTS_IN_1MB),
         "operators": 1,
@@ -133,15 +128,13 @@ def inverted_residual(
     parts = [
         {
             "depthwise_madds": after * kernel**2,
-            "depthwise_read": before,
-            "depthwise_written": after,
             "depthwise_elements": before + after,
             "operators": 1,
         },
-        convolution(hidden, out_channels, out_resolution, out_resolution, groups=groups, activated=False),
+        convolution(hidden, out_channels, out_resolution, groups=groups, activated=False),
     ]
     if expands:
-        parts.append(convolution(in_channels, hidden, resolution, resolution, groups=groups))
+        parts.append(convolution(in_channels, hidden, resolution, groups=groups))
     if adds:
         parts.append({"residual_elements": leaving})
     if squeezed:

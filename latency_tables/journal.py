@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,9 +35,9 @@ class Journal:
         self.verified: set[str] = set()
         self.conditions: list[Conditions] = []
         self._models: dict[str, str] = {}
-        self._path, self._file = path, None
+        self._fingerprint, self._file = fingerprint, None
         if path is not None:
-            self._read(path, fingerprint)
+            self._read(path)
             self._file = self._reopen(path)
         if not self._models:
             self._write({"fingerprint": fingerprint})
@@ -58,6 +59,14 @@ class Journal:
         if conditions != Conditions():
             self.conditions.append(conditions)
             self._write({"conditions": asdict(conditions)})
+
+    def check_device(self, fingerprint: Fingerprint) -> None:
+        """Refuse to go on with another device.
+
+        Raises:
+            LatencyError: the fingerprint is not that of the device that measured; the line says what changed.
+        """
+        self._compare(self._fingerprint, fingerprint)
 
     def flush(self) -> None:
         """Hand everything to the operating system: after this, killing the process loses nothing."""
@@ -84,7 +93,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a", encoding="utf-8")
 
-    def _read(self, path: Path, fingerprint: Fingerprint) -> None:
+    def _read(self, path: Path) -> None:
         if not path.exists():
             return
         content = path.read_bytes()
@@ -94,26 +103,40 @@ class Journal:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                self._take(json.loads(line), fingerprint)
+                self._take(json.loads(line))
             except (ValueError, TypeError, AttributeError) as error:
                 if isinstance(error, LatencyError):
                     raise LatencyError(f"{path}: {error}") from None
                 raise LatencyError(f"{path}, line {number} is damaged: delete the file to measure again") from None
 
-    def _take(self, line: Mapping[str, Any], fingerprint: Fingerprint) -> None:
+    def _take(self, line: Mapping[str, Any]) -> None:
         ((kind, value),) = line.items()
-        if kind == "fingerprint" and value != fingerprint:
-            changed = next(key for key in {**value, **fingerprint} if value.get(key) != fingerprint.get(key))
-            raise LatencyError(
-                f"measured with {changed} {value.get(changed)!r}, now it is {fingerprint.get(changed)!r}: "
-                "measurements of different devices are never mixed; choose another folder, or delete the file"
-            )
-        if kind == "models":
+        if kind == "fingerprint":
+            self._compare(value, self._fingerprint)
+        elif kind == "models":
             self._use_models(value)
         elif kind == "verified":
             self.verified |= set(value)
         elif kind == "conditions":
             self.conditions.append(Conditions(**value))
         elif kind == "sample":
-            sample = Sample(*value)
+            sample = _sound(Sample(*value))
             self.samples[sample.model].append(sample)
+        else:
+            raise ValueError(f"unknown kind {kind}")
+
+    @staticmethod
+    def _compare(before: Fingerprint, now: Fingerprint) -> None:
+        if before != now:
+            changed = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+            raise LatencyError(
+                f"measured with {changed} {before.get(changed)!r}, now it is {now.get(changed)!r}: "
+                "measurements of different devices are never mixed; choose another folder, or delete the file"
+            )
+
+
+def _sound(sample: Sample) -> Sample:
+    times = sample.cold_ms, sample.warm_ms, sample.cpu_ms or 0.0
+    if not (isinstance(sample.model, str) and isinstance(sample.round, int) and all(0 <= time < inf for time in times)):
+        raise ValueError("no times")
+    return sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .device import Conditions, Device, OnnxModel
+from .device import Conditions, Device, OnnxModel, Sample
 from .devices.host import HostDevice
 from .errors import DeviceLost, LatencyError
 from .journal import Journal
@@ -79,7 +79,7 @@ def measure(
         session = _Session(device, kept, rounds, TOLERANCE[precision], patience_s)
         for batch in _batches(models):
             session.run(batch, len(models), progress)
-        return {name: BlockLatency.of(kept.samples[name]) for name in models}
+        return {name: _summary(device, kept.samples[name]) for name in models}
 
 
 @dataclass
@@ -151,19 +151,34 @@ class _Session:
             waited += 5
 
     def _patiently(self, work: Callable[[], None]) -> None:
-        """Do something on the device; when it goes away, wait for it and do it again."""
-        deadline = None
+        """Do something on the device; when it goes away, wait for it and do it again.
+
+        Patience begins anew whenever it has measured something since it was lost before.
+        """
+        deadline, measured_before = 0.0, -1
         while True:
             try:
-                if deadline is not None:
+                if measured_before >= 0:
                     self.device.prepare()
+                    self.journal.check_device(self.device.fingerprint())
                 return work()
             except DeviceLost as lost:
                 self.journal.flush()
-                deadline = deadline or time.monotonic() + self.patience_s
+                measured = sum(map(len, self.journal.samples.values()))
+                if measured > measured_before:
+                    deadline, measured_before = time.monotonic() + self.patience_s, measured
                 if time.monotonic() > deadline:
                     raise DeviceLost(f"{lost}; what was measured is kept: connect it and run the same again") from lost
                 time.sleep(1)
+
+
+def _summary(device: Device, samples: Sequence[Sample]) -> BlockLatency:
+    if min(min(sample.cold_ms, sample.warm_ms) for sample in samples) <= 0:
+        raise LatencyError(
+            f"{samples[0].model} ran on {device.id} in less than a step of its clock "
+            f"({device.fingerprint()['clock_us']:g} us): its time cannot be measured there"
+        )
+    return BlockLatency.of(samples)
 
 
 def relative_difference(output: np.ndarray, reference: np.ndarray) -> float:
@@ -197,4 +212,3 @@ def _batches(models: Mapping[str, OnnxModel]) -> Iterator[dict[str, OnnxModel]]:
 
 def _digest(model: OnnxModel) -> str:
     return hashlib.sha256(model.read_bytes() if isinstance(model, Path) else model).hexdigest()
-

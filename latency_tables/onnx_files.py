@@ -60,4 +60,6 @@ def load_fixed(path: Path, size: Sequence[int] | None = None) -> bytes:
         model = onnx.load(path)
     except Exception as error:  # protobuf's errors share no base class with onnx's
         raise LatencyError(f"{path} is not an ONNX model: {str(error).splitlines()[0]}") from error
+    if not model.graph.node:  # protobuf takes an empty file for a message without content
+        raise LatencyError(f"{path} is not an ONNX model: it has no operators")
     return fixed_shapes(model, path.name, size).SerializeToString()

@@ -54,7 +54,7 @@ def profile_space(
     plan: Plan,
     *,
     folder: Path | None = None,
-    bars: Bars = nullcontext,
+    bars: Bars = lambda _: nullcontext(),
 ) -> LatencyTable:
     """Measure all blocks of a space, calibrate on whole networks of it, and validate on others.
 
@@ -83,7 +83,7 @@ def check_on_space(
     plan: Plan,
     *,
     folder: Path | None = None,
-    bars: Bars = nullcontext,
+    bars: Bars = lambda _: nullcontext(),
 ) -> LatencyTable:
     """Calibrate a table on networks of a space, and validate it on others, see `check_on_networks`.
 
@@ -112,7 +112,7 @@ def profile_network(
     plan: Plan,
     *,
     folder: Path | None = None,
-    bars: Bars = nullcontext,
+    bars: Bars = lambda _: nullcontext(),
 ) -> LatencyTable:
     """Measure the blocks of one network, calibrated on networks of its space; `plan.validation` plays no part.
 

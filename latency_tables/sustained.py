@@ -44,7 +44,8 @@ def measure_sustained(device: Device, model: Mapping[str, OnnxModel], seconds: f
     device.prepare()
     started, times = time.monotonic(), list[float]()
     while time.monotonic() - started < seconds:
-        for sample in device.measure(model, range(len(times), len(times) + _ROUNDS_AT_A_TIME)):
+        rounds = len(times) // 2
+        for sample in device.measure(model, range(rounds, rounds + _ROUNDS_AT_A_TIME)):
             times += [sample.cold_ms, sample.warm_ms]
     conditions = device.conditions()
     return Sustained(

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .device import Sample
 from .errors import LatencyError
-from .files import write_atomic
+from .files import write_atomic, write_json
 
 SCHEMA_VERSION = 2
+SCHEMA_FILE = Path(__file__).with_name("table.schema.json")
 _TABLES_FOLDER = Path(__file__).parent / "tables"
 
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -42,7 +43,7 @@ class BlockLatency(_Strict):
         median_ms: of the warm runs.
         p90_ms: of the warm runs.
         rounds: how many there were; 0 where the times were scaled from another device's.
-        disturbed: the share of warm runs that others got in the way of, see `Sample`; None where the device cannot tell.
+        disturbed: share of warm runs that others got in the way of, see `Sample`; None where nothing can be told.
     """
 
     latency_ms: Milliseconds
@@ -267,6 +268,11 @@ def schema() -> dict[str, Any]:
     }
     described["required"].append("sha256")
     return described
+
+
+def write_schema() -> None:
+    """Write `table.schema.json` again: `python -c "from fairnas.latency_tables import table; table.write_schema()"`."""
+    write_json(SCHEMA_FILE, schema())
 
 
 def load_table(name_or_path: str | Path) -> LatencyTable:

@@ -62,7 +62,8 @@ def validate(
     Returns:
         The table with its `validation`.
     """
-    predictor = Predictor(table)
+    # An earlier validation would give its own interval; what is checked is the calibration's.
+    predictor = Predictor(table.model_copy(update={"validation": None}))
     measured = np.asarray(measured_ms, dtype=float)
     predictions = [predictor.predict(blocks) for blocks in networks]
     predicted = np.array([prediction.latency_ms for prediction in predictions])
@@ -73,7 +74,7 @@ def validate(
     if again_ms is not None:
         again = np.asarray(again_ms, dtype=float)
         ceiling = _spearman(measured, again)
-        gap = _gap_interval(predicted, measured, again)
+        gap = None if ceiling is None else _gap_interval(predicted, measured, again)
     validation = Validation(
         by="whole networks that the calibration has not seen",
         n=len(networks),
@@ -90,18 +91,26 @@ def validate(
     return table.model_copy(update={"validation": validation})
 
 
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    return round(float(np.corrcoef(rankdata(first), rankdata(second))[0, 1]), 4)
+def _spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Rank correlation; None where one of them has no order: a single network, or all alike."""
+    (correlation,) = _correlations(rankdata(first)[None], rankdata(second)[None])
+    return None if np.isnan(correlation) else round(float(correlation), 4)
 
 
-def _gap_interval(predicted: np.ndarray, measured: np.ndarray, again: np.ndarray) -> tuple[float, float]:
+def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of each row of two `[n, k]` arrays, `[n]`; nan where a row is constant."""
+    first, second = (values - values.mean(axis=1, keepdims=True) for values in (first, second))
+    with np.errstate(invalid="ignore"):
+        return (first * second).sum(axis=1) / np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+
+
+def _gap_interval(predicted: np.ndarray, measured: np.ndarray, again: np.ndarray) -> tuple[float, float] | None:
     """95% bootstrap interval, over networks, of how much better measuring again ranks than predicting does."""
-    rng = np.random.default_rng(0)
-    gaps = np.empty(_RESAMPLES)
-    for place in range(_RESAMPLES):
-        chosen = rng.integers(len(measured), size=len(measured))
-        ranks = [rankdata(values[chosen]) for values in (predicted, measured, again)]
-        correlation = np.corrcoef(ranks)
-        gaps[place] = correlation[1, 2] - correlation[0, 1]
+    chosen = np.random.default_rng(0).integers(len(measured), size=(_RESAMPLES, len(measured)))
+    predicted, measured, again = (rankdata(values[chosen], axis=1) for values in (predicted, measured, again))
+    gaps = _correlations(measured, again) - _correlations(predicted, measured)
+    gaps = gaps[~np.isnan(gaps)]  # few networks may all be the same one in a resample
+    if not gaps.size:
+        return None
     low, high = np.percentile(gaps, [2.5, 97.5])
     return round(float(low), 4), round(float(high), 4)

@@ -81,7 +81,8 @@ def check_picks(
     for row in dropped:
         console.print(
             f"[yellow]dropped {row['architecture']}: predicted {row['latency_ms']:.3g} ms, measured "
-            f"{timings[row['architecture']].latency_ms:.3g} ms, over the limit of {limit_ms:.3g} ms[/]"
+            f"{timings[row['architecture']].latency_ms:.3g} ms, over the limit of {limit_ms:.3g} ms[/]",
+            soft_wrap=True,
         )
     final = sorted((_predicted(row, table, blocks_of) for row in kept), key=lambda row: row["latency_ms"])
     for number, row in enumerate(final, start=1):

@@ -309,7 +309,7 @@ def targets(as_json: JsonOption = False) -> None:
         print(json.dumps({"targets": known_targets(), "tables": known_tables()}, indent=1))
         return
     _table(False, known_targets(), ("name", "title", "measured by", "table"))
-    _table(False, known_tables(), ("table", "device", "kind", "precision", "blocks", "error", "age", "state"))
+    _table(False, known_tables(), ("table", "device", "kind", "precision", "error", "age", "state"))
 
 
 @app.command()
@@ -407,11 +407,13 @@ def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
         print(json.dumps({"run": str(work.run.folder), "exported": passports}, indent=1))
         return
     shown = Table(title=f"exported to {work.run.folder / 'export'}", title_justify="left")
-    for column in ("", "top-1", "predicted", "here", "multiply-adds", "parameters", "parity"):
+    # Where the target's device was attached, it was measured besides this machine.
+    on_device = ["on the device"] if any(len(passport["latency"]) > 2 for passport in passports) else []
+    for column in ("", "top-1", "predicted", *on_device, "here", "multiply-adds", "parameters", "parity"):
         shown.add_column(column, justify="right" if column else "left", no_wrap=True)
     caveats: set[str] = set()
     for passport in passports:
-        predicted, measured = passport["latency"]
+        predicted, *there, here = passport["latency"]
         if predicted["table_kind"] == "fitted":
             caveats.add(f"from a table fitted to measurements of {predicted['device']}, not measured")
         if predicted["extrapolated"]:
@@ -420,7 +422,8 @@ def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
             passport["name"],
             f"{passport['accuracy']['onnx_top1']:.1%}",
             f"{predicted['latency_ms']:.2f} ms" + ("*" if caveats else ""),
-            f"{measured['latency_ms']:.2f} ms",
+            *(f"{there[0]['latency_ms']:.2f} ms" if there else "" for _ in on_device),
+            f"{here['latency_ms']:.2f} ms",
             f"{passport['madds'] / 1e6:.1f}M",
             f"{passport['params'] / 1e6:.2f}M",
             f"{passport['parity']['max_relative_difference']:.0e}",

@@ -39,6 +39,7 @@ from .search.costs import space_costs
 STAGES = ("latency", "supernet", "oneshot", "search", "picks", "retrain", "export", "report")
 LATENCY_VERSION = 2
 REPORT_VERSION = 1
+PRECISION = "fp32"  # of exported networks, so latency is that of such models
 
 
 class Pipeline:
@@ -317,7 +318,7 @@ class Pipeline:
         if source is not None or self.device is None:
             return self._given_table_stage(name, source, blocks)
         device, settings = self.device, self.config.latency
-        plan = Plan(self._rounds, "fp32", settings.calibration_networks, settings.validation_networks)
+        plan = Plan(self._rounds, PRECISION, settings.calibration_networks, settings.validation_networks)
         size = self.config.deploy.resolution, len(self.dataset.classes)
 
         def work(workspace: Workspace) -> None:
@@ -347,6 +348,11 @@ class Pipeline:
         if source is None:
             raise UserError(f"target {self.target.name} has no device and no table: add --set latency.table=PATH")
         table = load_table(source)
+        if table.precision != PRECISION:
+            raise UserError(
+                f"latency table {table.name} is of {table.precision} models, and networks are exported as {PRECISION}: "
+                "measure the device again with `fairnas profile`"
+            )
         Predictor(table).check_covers(blocks)
         return Stage(
             name,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
 
-from ..latency_tables import load_table
 from ..latency_tables.files import write_atomic, write_json
 from .provenance import ROOT, commit
 from .runs import versions
@@ -80,7 +80,7 @@ def summarise(run: Path) -> dict[str, Any]:
         "seconds_by_stage": {name: stage["seconds"] for name, stage in manifest["stages"].items()},
         "seeds": 1,
         "seed": manifest["stages"]["supernet"]["config"]["seed"],
-        "machine": manifest["machine"],
+        "machine": {key: manifest["machine"][key] for key in ("processor", "cores", "threads")},
         "versions": manifest["versions"],
         "commit": manifest["commit"],
     }
@@ -117,20 +117,27 @@ def _summarise_pick(folder: Path) -> dict[str, Any]:
 
 
 def with_tables(text: str) -> str:
-    """The README with every `<!-- table: NAME -->` ... `<!-- end -->` filled in."""
-    tables = {"cifar10_cpu": _cifar10_cpu, "pixel1": _pixel1, "latency_host": _latency_host}
+    """The README with every `<!-- table: NAME -->` ... `<!-- end -->` filled in from results/NAME.json."""
+    # Both take a second to import, and only this command needs them.
+    from ..latency_tables.fits.markdown import latency_fits_markdown
+    from ..latency_tables.warm_start_study import to_markdown
+
+    tables: dict[str, Callable[[dict[str, Any]], str]] = {
+        "cifar10_cpu": _cifar10_cpu,
+        "latency_host": _latency_host,
+        "latency_fits": latency_fits_markdown,
+        "warm_start": to_markdown,
+    }
 
     def fill(match: re.Match[str]) -> str:
-        return f"<!-- table: {match[1]} -->\n\n{tables[match[1]]()}\n\n<!-- end -->"
+        path = RESULTS / f"{match[1]}.json"
+        shown = tables[match[1]](json.loads(path.read_text())) if path.exists() else "Not run yet."
+        return f"<!-- table: {match[1]} -->\n\n{shown}\n\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
-def _cifar10_cpu() -> str:
-    path = RESULTS / "cifar10_cpu.json"
-    if not path.exists():
-        return "Not run yet."
-    figures = json.loads(path.read_text())
+def _cifar10_cpu(figures: dict[str, Any]) -> str:
     rows = [
         [
             pick["name"],
@@ -154,11 +161,7 @@ def _cifar10_cpu() -> str:
     )
 
 
-def _latency_host() -> str:
-    path = RESULTS / "latency_host.json"
-    if not path.exists():
-        return "Not run yet."
-    figures = json.loads(path.read_text())
+def _latency_host(figures: dict[str, Any]) -> str:
     rows = [
         [
             str(number),
@@ -179,15 +182,6 @@ def _latency_host() -> str:
         f"{figures['protocol']}.\n\n"
         + _markdown([*header, "Spearman", "Spearman of measuring again", "time in all"], rows)
     )
-
-
-def _pixel1() -> str:
-    validation = load_table("pixel1").validation
-    rows = [
-        [kind, str(part["n"]), f"{part['loo_mape']:.1%}", f"{part['grouped_mape']:.1%}"]
-        for kind, part in {"all": validation, **validation["kinds"]}.items()
-    ]
-    return _markdown(["blocks", "n", "leave one out", "leave one shape out"], rows)
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -56,15 +56,16 @@ def _row(shown: str, source: str | Path) -> dict[str, Any]:
         "blocks": len(table.blocks) or "a formula",
         "error": _error(table),
         "age": _age(table.created),
-        "state": f"{judge(table).state}: {judge(table).figure}",
+        "state": judge(table).state,
+        "figure": judge(table).figure,
     }
 
 
 def _error(table: LatencyTable) -> str:
     checked = table.validation
-    for value, what in ((checked and checked.mape, "networks"), (checked and checked.grouped_mape, "held-out blocks")):
+    for value, what in ((checked and checked.mape, "networks"), (checked and checked.grouped_mape, "blocks")):
         if value is not None:
-            return f"{value:.1%} ({what})"
+            return f"{value:.1%} of {what}"
     return "unknown"
 
 

@@ -2,84 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from fairnas.latency_tables import (
-    HostDevice,
-    LatencyError,
+    BlockLatency,
     LatencyTable,
     Predictor,
+    Rounds,
+    Sample,
     calibrate,
     calibration_networks,
+    measure_networks,
     profile_blocks,
+    recalibrate,
 )
-from fairnas.latency_tables.calibration import fit_line, leave_one_out
-from fairnas.models import get_space
+from fairnas.latency_tables.calibration import block_sums, fit_line, leave_one_out, upper_error
+from fairnas.models import Block, get_space
+
+from .simulated import NETWORK_INTERCEPT_MS, NETWORK_SLOPE, Simulated
 
 SPACE = get_space("b").scaled(0.5)
-NETWORKS = [SPACE.blocks(architecture, 32, 10) for architecture in calibration_networks(SPACE, 6)]
-
-
-class Simulated(HostDevice):
-    """A device where a block takes 1 ms per 10,000 weights, and a network 4 ms more and half as long again."""
-
-    def fingerprint(self) -> dict[str, str | int]:
-        return {"name": "simulated", "runtime": "none"}
-
-    def measure(self, models: Mapping[str, Any], rounds: int, progress: Any = None) -> dict[str, list[float]]:
-        times: dict[str, list[float]] = {}
-        for name, model in models.items():
-            weights = sum(np.prod(tensor.dims) for tensor in onnx.load_from_string(model).graph.initializer) / 1e4
-            latency = 4 + 1.5 * weights if name.startswith("network") else weights
-            times[name] = [latency + 0.5 * (rounds - 1 - turn) for turn in range(rounds)]
-        return times
+NETWORKS = [SPACE.blocks(architecture, 32, 10) for architecture in calibration_networks(SPACE, 8)]
+TWICE = Rounds(2, 2)
 
 
 @pytest.fixture(scope="module")
 def table() -> LatencyTable:
-    return profile_blocks(Simulated(), [block for network in NETWORKS for block in network], 2)
+    return profile_blocks(Simulated(), [block for network in NETWORKS for block in network], TWICE)
 
 
-def test_calibration_recovers_how_networks_differ_from_their_blocks(table: LatencyTable, tmp_path: Path) -> None:
-    calibrated = calibrate(Simulated(), table, NETWORKS, 2)
-    assert calibrated.calibration
+@pytest.fixture(scope="module")
+def measured_ms() -> list[float]:
+    networks = {str(place): blocks for place, blocks in enumerate(NETWORKS)}
+    return [timing.latency_ms for timing in measure_networks(Simulated(), networks, TWICE).values()]
+
+
+def test_calibration_recovers_how_networks_differ_from_their_blocks(
+    table: LatencyTable, measured_ms: list[float], tmp_path: Path
+) -> None:
+    calibrated = calibrate(table, NETWORKS, measured_ms)
+    line = calibrated.calibration
+    assert line
     # Constants are stored once per network and once per block: the simulated device sees a little of that.
-    assert calibrated.calibration.intercept_ms == pytest.approx(4, abs=0.05)
-    assert calibrated.calibration.slope == pytest.approx(1.5, rel=0.01)
-    assert len(calibrated.calibration.networks) == calibrated.validation["n"] == 6
-    assert calibrated.validation["loo_mape"] < 0.001
-    for blocks, network in zip(NETWORKS, calibrated.calibration.networks, strict=True):
+    assert line.intercept_ms == pytest.approx(NETWORK_INTERCEPT_MS, abs=0.05)
+    assert line.slope == pytest.approx(NETWORK_SLOPE, rel=0.01)
+    assert line.cold_share == 0
+    assert line.loo_mape is not None
+    assert line.loo_p90 is not None
+    assert line.loo_mape <= line.loo_p90 < 0.001
+    for blocks, network, latency_ms in zip(NETWORKS, line.networks, measured_ms, strict=True):
         assert Predictor(table).predict(blocks).latency_ms == pytest.approx(network.sum_ms)
-        assert Predictor(calibrated).predict(blocks).latency_ms == pytest.approx(network.measured_ms, rel=1e-3)
-    bias = np.mean([network.sum_ms / network.measured_ms - 1 for network in calibrated.calibration.networks])
-    assert calibrated.validation["bias_before"] == pytest.approx(bias, abs=1e-4)
+        assert network.measured_ms == pytest.approx(latency_ms)
+        assert Predictor(calibrated).predict(blocks).latency_ms == pytest.approx(latency_ms, rel=1e-3)
     assert calibrated.blocks == table.blocks
     calibrated.save(tmp_path / "table.json")
     assert LatencyTable.load(tmp_path / "table.json") == calibrated
-    assert calibrate(Simulated(), calibrated, NETWORKS, 2) == calibrated
+    assert calibrate(calibrated, NETWORKS, measured_ms) == calibrated
 
 
-def test_one_network_gives_a_factor_and_no_error(table: LatencyTable) -> None:
-    calibrated = calibrate(Simulated(), table, NETWORKS[:1], 2)
-    assert calibrated.calibration
-    assert calibrated.calibration.intercept_ms == 0
-    (network,) = calibrated.calibration.networks
-    assert calibrated.calibration.slope == pytest.approx(network.measured_ms / network.sum_ms, rel=1e-5)
-    assert set(calibrated.validation) == {"n", "bias_before"}
+def test_one_network_gives_a_factor_and_no_error(table: LatencyTable, measured_ms: list[float]) -> None:
+    line = calibrate(table, NETWORKS[:1], measured_ms[:1]).calibration
+    assert line
+    assert line.intercept_ms == 0
+    (network,) = line.networks
+    assert line.slope == pytest.approx(network.measured_ms / network.sum_ms, rel=1e-5)
+    assert line.loo_mape is None
+    assert line.loo_p90 is None
 
 
-def test_what_cannot_calibrate_is_refused(table: LatencyTable) -> None:
-    with pytest.raises(LatencyError, match="no network"):
-        calibrate(Simulated(), table, [], 2)
-    with pytest.raises(LatencyError, match="another device"):
-        calibrate(HostDevice(), table, NETWORKS, 2)
-    with pytest.raises(LatencyError, match="has no measurement of block"):
-        calibrate(Simulated(), table, [SPACE.blocks(SPACE.uniform(0), 64, 10)], 2)
+# Warm and cold times.
+
+SHAPES = [Block("conv", 8, 8, 8, 1, kernel) for kernel in (1, 3, 5)]
+MIXTURES = [
+    [SHAPES[0]] * a + [SHAPES[1]] * b + [SHAPES[2]] * c for a, b, c in np.random.default_rng(0).integers(1, 9, (12, 3))
+]
+
+
+def _cold_is_another_order() -> LatencyTable:
+    """Blocks that take 1, 2 and 3 ms warm, and 9, 3 and 5 ms cold."""
+    table = profile_blocks(Simulated(), SHAPES, TWICE)
+    times = zip(SHAPES, (1.0, 2.0, 3.0), (9.0, 3.0, 5.0), strict=True)
+    blocks = {block.signature: BlockLatency.of([Sample("", 0, cold, warm)]) for block, warm, cold in times}
+    return table.model_copy(update={"blocks": blocks})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_cold_times_are_used_as_far_as_networks_are_cold(share: float) -> None:
+    table = _cold_is_another_order()
+    sums = block_sums(table, MIXTURES, share)
+    calibrated = calibrate(table, MIXTURES, (3 + 1.2 * sums).tolist())
+    line = calibrated.calibration
+    assert line
+    assert line.cold_share == share
+    assert (line.intercept_ms, line.slope) == pytest.approx((3, 1.2), rel=1e-4)
+    for blocks, total in zip(MIXTURES, sums, strict=True):
+        assert Predictor(calibrated).predict(blocks).latency_ms == pytest.approx(3 + 1.2 * total, rel=1e-4)
+
+
+def test_cold_times_must_earn_their_place() -> None:
+    """Where warm and cold times predict alike, noise must not decide: warm ones it is."""
+    table = _cold_is_another_order()
+    half_cold = {
+        block.signature: BlockLatency.of([Sample("", 0, 2 * timing.latency_ms + 0.01 * place, timing.latency_ms)])
+        for place, (block, timing) in enumerate(zip(SHAPES, table.blocks.values(), strict=True))
+    }
+    table = table.model_copy(update={"blocks": half_cold})
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        measured = block_sums(table, MIXTURES, 1.0) * rng.normal(1, 0.02, len(MIXTURES))
+        line = calibrate(table, MIXTURES, measured.tolist()).calibration
+        assert line
+        assert line.cold_share == 0
+
+
+# More networks later.
+
+
+def test_later_networks_count_beside_the_earlier_ones(table: LatencyTable, measured_ms: list[float]) -> None:
+    at_once = calibrate(table, NETWORKS, measured_ms)
+    first = calibrate(table, NETWORKS[:5], measured_ms[:5])
+    assert recalibrate(first, NETWORKS[5:], measured_ms[5:]) == at_once
+    assert recalibrate(table, NETWORKS, measured_ms) == at_once
+
+
+def test_later_networks_correct_a_line(table: LatencyTable, measured_ms: list[float]) -> None:
+    wrong = calibrate(table, NETWORKS[:4], [2 * latency for latency in measured_ms[:4]])
+    before, after = (
+        abs(Predictor(each).predict(NETWORKS[6]).latency_ms - measured_ms[6])
+        for each in (wrong, recalibrate(wrong, NETWORKS[4:], measured_ms[4:]))
+    )
+    assert after < before
+
+
+def test_a_mixture_stays_when_networks_are_added() -> None:
+    table = _cold_is_another_order()
+    measured = (3 + 1.2 * block_sums(table, MIXTURES, 0.5)).tolist()
+    later = recalibrate(calibrate(table, MIXTURES[:8], measured[:8]), MIXTURES[8:], measured[8:])
+    assert later.calibration
+    assert later.calibration.cold_share == 0.5
+    assert later == calibrate(table, MIXTURES, measured)
+
+
+# The line.
 
 
 def test_the_fit_is_a_line_with_a_positive_slope_and_positive_predictions() -> None:
@@ -102,6 +168,15 @@ def test_leaving_one_out_is_fitting_to_the_others() -> None:
         assert error == pytest.approx((intercept + slope * sums[place]) / measured[place] - 1)
 
 
+@pytest.mark.parametrize(("count", "rank"), [(1, 1), (5, 5), (9, 9), (10, 10), (19, 18), (60, 55), (99, 90)])
+def test_the_upper_error_is_the_conformal_quantile(count: int, rank: int) -> None:
+    errors = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))
+    assert upper_error(errors) == rank
+
+
+# Networks.
+
+
 def test_calibration_networks_go_from_the_smallest_to_the_largest() -> None:
     networks = calibration_networks(SPACE, 8, 0.5)
     assert networks == calibration_networks(SPACE, 8, 0.5)
@@ -113,12 +188,3 @@ def test_calibration_networks_go_from_the_smallest_to_the_largest() -> None:
     assert gaps.max() < 0.3
     assert len(calibration_networks(SPACE, 1)) == 1
     assert calibration_networks(SPACE, 0) == []
-
-
-def test_a_calibrated_host_table_is_close_to_networks_on_this_host() -> None:
-    device = HostDevice()
-    table = profile_blocks(device, [block for network in NETWORKS for block in network], 5)
-    calibrated = calibrate(device, table, NETWORKS, 5)
-    assert calibrated.calibration
-    assert calibrated.validation["loo_mape"] < 0.25
-    assert abs(calibrated.validation["bias_before"]) < 0.9

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fairnas.latency_tables import BlockLatency, Calibration, LatencyError, LatencyTable, Predictor, load_table
-from fairnas.latency_tables.table import NetworkLatency
+from fairnas.latency_tables import (
+    BlockLatency,
+    Calibration,
+    LatencyError,
+    LatencyTable,
+    Predictor,
+    Sample,
+    Validation,
+    load_table,
+)
+from fairnas.latency_tables.features import block_sizes, size_group
+from fairnas.latency_tables.predictor import UNCHECKED_ERROR
+from fairnas.latency_tables.table import SCHEMA_VERSION, FittedModel, NetworkLatency
 from fairnas.models import PUBLISHED, Block, get_space
 
 SPACE = get_space("b")
 
 
+NETWORK = SPACE.blocks(SPACE.uniform("E3K5"), 64, 10)
+PAIRS = [NetworkLatency(sum_ms=2, measured_ms=10)]
+
+
+def _latency(warm_ms: float, cold_ms: float = 100.0) -> BlockLatency:
+    return BlockLatency.of([Sample("block", 0, cold_ms, warm_ms), Sample("block", 1, cold_ms + 1, warm_ms + 1)])
+
+
 def _measured(blocks: dict[str, BlockLatency]) -> LatencyTable:
     return LatencyTable(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         name="bench",
         kind="measured",
         device={"name": "a CPU"},
@@ -31,29 +51,137 @@ def pixel() -> Predictor:
     return Predictor(load_table("pixel1"))
 
 
+def _measured_network() -> LatencyTable:
+    """A table of `NETWORK`'s blocks: 1 ms, 2 ms and so on in their order, and 10 times that when cold."""
+    names = dict.fromkeys(block.signature for block in NETWORK)
+    return _measured({name: _latency(place + 1.0, 10 * (place + 1.0)) for place, name in enumerate(names)})
+
+
 def test_a_measured_network_costs_the_sum_of_its_blocks() -> None:
-    blocks = SPACE.blocks(SPACE.uniform("E3K5"), 64, 10)
-    table = _measured({block.signature: BlockLatency.of([i + 2.0, i + 1.0]) for i, block in enumerate(blocks)})
-    # Equal signatures share the entry written last.
-    expected = sum(table.blocks[block.signature].latency_ms for block in blocks)
-    prediction = Predictor(table).predict(blocks)
+    table = _measured_network()
+    expected = sum(table.blocks[block.signature].latency_ms for block in NETWORK)
+    prediction = Predictor(table).predict(NETWORK)
     assert prediction.latency_ms == pytest.approx(expected)
     assert not prediction.extrapolated
 
 
-def test_a_calibrated_network_costs_its_blocks_times_the_slope_and_the_intercept_once() -> None:
-    blocks = SPACE.blocks(SPACE.uniform("E3K5"), 64, 10)
-    plain = _measured({block.signature: BlockLatency.of([i + 1.0]) for i, block in enumerate(blocks)})
-    calibration = Calibration(intercept_ms=7, slope=1.5, networks=[NetworkLatency(sum_ms=2, measured_ms=10)])
+@pytest.mark.parametrize("cold_share", [0.0, 0.5, 1.0])
+def test_a_calibrated_network_costs_its_blocks_times_the_slope_and_the_intercept_once(cold_share: float) -> None:
+    plain = _measured_network()
+    calibration = Calibration(intercept_ms=7, slope=1.5, cold_share=cold_share, networks=PAIRS)
     before, after = Predictor(plain), Predictor(plain.model_copy(update={"calibration": calibration}))
     assert (before.fixed_ms, after.fixed_ms) == (0, 7)
-    for block in blocks:
-        assert after.price(block).latency_ms == pytest.approx(1.5 * before.price(block).latency_ms)
-    assert after.predict(blocks).latency_ms == pytest.approx(7 + 1.5 * before.predict(blocks).latency_ms)
+    factor = 1.5 * (1 - cold_share + 10 * cold_share)
+    for block in NETWORK:
+        assert after.price(block).latency_ms == pytest.approx(factor * before.price(block).latency_ms)
+    assert after.predict(NETWORK).latency_ms == pytest.approx(7 + factor * before.predict(NETWORK).latency_ms)
+
+
+# Intervals.
+
+
+@pytest.mark.parametrize(
+    ("validated", "loo", "error"),
+    [(0.03, 0.07, 0.03), (0.0, 0.07, 0.0), (None, 0.07, 0.07), (None, None, UNCHECKED_ERROR)],
+)
+def test_the_interval_of_a_measured_table_is_the_best_known_error_of_whole_networks(
+    validated: float | None, loo: float | None, error: float
+) -> None:
+    calibration = Calibration(intercept_ms=1, slope=1.5, networks=PAIRS, loo_p90=loo)
+    table = _measured_network().model_copy(
+        update={"calibration": calibration, "validation": Validation(by="test", n=3, p90=validated)}
+    )
+    prediction = Predictor(table).predict(NETWORK)
+    assert prediction.low_ms == pytest.approx(prediction.latency_ms * (1 - error))
+    assert prediction.high_ms == pytest.approx(prediction.latency_ms * (1 + error))
+    assert Predictor(table).price(NETWORK[0]).error == error
+
+
+def test_a_plain_sum_of_blocks_is_hardly_known() -> None:
+    prediction = Predictor(_measured_network()).predict(NETWORK)
+    assert prediction.low_ms == pytest.approx(prediction.latency_ms * (1 - UNCHECKED_ERROR))
+
+
+def test_no_interval_begins_below_nothing() -> None:
+    table = _measured_network().model_copy(update={"validation": Validation(by="test", n=3, p90=1.5)})
+    assert Predictor(table).predict(NETWORK).low_ms == 0
+
+
+ALIKE = Block("conv", 8, 16, 32, 1, 3), Block("conv", 8, 16, 32, 1, 5)
+OTHER = Block("conv", 16, 8, 32, 1, 3)
+OUTSIDE = Block("conv", 16, 8, 33, 1, 3)
+
+
+def _fitted(grouped_p90: float | None) -> Predictor:
+    """A formula of 1 ms per million multiply-adds, fitted to the blocks above but `OUTSIDE`."""
+    sizes = [block_sizes(block) for block in (*ALIKE, OTHER)]
+    ranges = {name: (min(size[name] for size in sizes), max(size[name] for size in sizes)) for name in sizes[0]}
+    return Predictor(
+        LatencyTable(
+            schema_version=SCHEMA_VERSION,
+            name="formula",
+            kind="fitted",
+            device={"name": "a phone"},
+            runtime="r",
+            source="s",
+            validation=Validation(by="test", n=3, grouped_p90=grouped_p90),
+            model=FittedModel(coefficients={"dense_madds": 1e-6}, measured_ranges={size_group(OTHER): ranges}),
+        )
+    )
+
+
+@pytest.mark.parametrize(("known", "error"), [(0.1, 0.1), (None, UNCHECKED_ERROR)])
+def test_errors_of_one_shape_add_up_and_those_of_different_shapes_are_independent(
+    known: float | None, error: float
+) -> None:
+    predictor = _fitted(known)
+    prices = [predictor.price(block) for block in (*ALIKE, OTHER)]
+    assert [price.error for price in prices] == [error] * 3
+    one, two, three = (price.latency_ms for price in prices)
+    assert three == pytest.approx(16 * 8 * 9 * 32**2 / 1e6)
+    alike, mixed = predictor.predict(ALIKE), predictor.predict([*ALIKE, OTHER])
+    assert alike.high_ms - alike.latency_ms == pytest.approx(error * (one + two))
+    assert mixed.high_ms - mixed.latency_ms == pytest.approx(error * math.hypot(one + two, three))
+    assert mixed.latency_ms - mixed.low_ms == pytest.approx(mixed.high_ms - mixed.latency_ms)
+
+
+def test_extrapolation_makes_the_interval_wider() -> None:
+    predictor = _fitted(0.1)
+    price = predictor.price(OUTSIDE)
+    assert price.extrapolated
+    assert price.error == 2 * 0.1
+    prediction = predictor.predict([OUTSIDE])
+    assert prediction.extrapolated
+    assert prediction.high_ms == pytest.approx(1.2 * price.latency_ms)
+
+
+# What a table cannot price.
+
+
+def test_a_table_of_another_space_or_size_is_refused_before_it_is_used() -> None:
+    predictor = Predictor(_measured_network())
+    predictor.check_covers(NETWORK)
+    needed = SPACE.all_blocks(64, 10)
+    lacking = len({block.signature for block in needed} - predictor.table.blocks.keys())
+    with pytest.raises(LatencyError) as refusal:
+        predictor.check_covers(needed)
+    message = str(refusal.value)
+    assert (
+        f"table bench lacks {lacking} of {len({block.signature for block in needed})} blocks, for example " in message
+    )
+    assert "\n" not in message
+    with pytest.raises(LatencyError, match="measured for another space or size"):
+        predictor.check_covers(SPACE.blocks(SPACE.uniform("E3K5"), 96, 10))
+
+
+def test_a_fitted_table_that_cannot_price_a_block_is_refused_before_it_is_used() -> None:
+    _fitted(0.1).check_covers([*ALIKE, OUTSIDE])
+    with pytest.raises(LatencyError, match="formula cannot price block mbconv-8x32-8-s1-k3-e3-relu6"):
+        _fitted(0.1).check_covers([*ALIKE, Block("mbconv", 8, 8, 32, 1, 3, 3)])
 
 
 def test_a_measured_table_names_itself_and_the_block_it_lacks() -> None:
-    table = _measured({"x": BlockLatency.of([1.0])})
+    table = _measured({"x": _latency(1.0)})
     with pytest.raises(LatencyError, match="table bench has no measurement of block mbconv-16x8-16-s1-k3-e3-relu6"):
         Predictor(table).price(Block("mbconv", 16, 16, 8, 1, 3, 3))
 

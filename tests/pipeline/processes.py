@@ -87,7 +87,7 @@ def hold_with_worker(folder: str, marker: str) -> None:
 
 def overwrite_and_die(path: str) -> None:
     """Be killed in the middle of replacing a file."""
-    from fairnas.pipeline import files
+    from fairnas.latency_tables import files
 
     os.fsync = lambda _: _die()
     files.write_atomic(Path(path), "new" * 100_000)

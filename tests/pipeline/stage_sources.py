@@ -25,6 +25,7 @@ STAGES = {
     "oneshot": ("pipeline/evaluate.py", _IMAGES),
     "latency": ("latency_tables/__init__.py",),
     "search": ("pipeline/search/stage.py", "pipeline/evaluate.py", _IMAGES),
+    "picks": ("pipeline/check_picks.py",),
     "retrain": ("pipeline/retrain.py", _IMAGES),
     "export": ("pipeline/export.py", _IMAGES),
     "report": ("pipeline/report/page.py",),
@@ -35,6 +36,7 @@ VERSIONS = {
     "oneshot": ("pipeline/evaluate.py", "VERSION"),
     "latency": ("pipeline/pipeline.py", "LATENCY_VERSION"),
     "search": ("pipeline/search/stage.py", "VERSION"),
+    "picks": ("pipeline/check_picks.py", "VERSION"),
     "retrain": ("pipeline/retrain.py", "VERSION"),
     "export": ("pipeline/export.py", "VERSION"),
     "report": ("pipeline/pipeline.py", "REPORT_VERSION"),
@@ -44,7 +46,7 @@ EXCLUDED = {
     "pipeline/config.py",  # its values are part of every stage's key
     "pipeline/runs.py",  # when a stage runs, not what it makes
     "pipeline/checkpoint.py",  # resuming changes nothing: test_resume.py
-    "pipeline/files.py",
+    "latency_tables/files.py",
     "pipeline/console.py",  # what people read on the way
     "pipeline/errors.py",
     "latency_tables/errors.py",
@@ -52,6 +54,8 @@ EXCLUDED = {
 }
 # Data that comes with a module and is in no stage's key.
 DATA = {
+    "latency_tables/devices/browser.py": ("latency_tables/devices/browser_page/*",),
+    "latency_tables/toolchain.py": ("latency_tables/runner/**/*.[chS]",),
     "models/search_space.py": ("models/spaces/*.yaml",),
     "pipeline/report/page.py": ("pipeline/report/*.html", "pipeline/report/*.css", "pipeline/report/*.js"),
 }

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fairnas.latency_tables import BlockLatency, Calibration, LatencyTable, Predictor, load_table
-from fairnas.latency_tables.table import NetworkLatency
+from fairnas.latency_tables import BlockLatency, Calibration, LatencyTable, Predictor, Sample, load_table
+from fairnas.latency_tables.table import SCHEMA_VERSION, NetworkLatency
 from fairnas.models import get_space
 from fairnas.pipeline.search.costs import space_costs
 
 SPACE = get_space("b").scaled(0.5)
+PAIR = NetworkLatency(sum_ms=8.0, measured_ms=15.0)
 
 
 def _calibrated() -> LatencyTable:
     rng = np.random.default_rng(0)
     return LatencyTable(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         name="bench",
         kind="measured",
         device={"name": "a CPU"},
         runtime="r",
         created="now",
         source="s",
-        blocks={b.signature: BlockLatency.of([rng.uniform(0.1, 1)]) for b in SPACE.all_blocks(48, 10)},
-        calibration=Calibration(intercept_ms=3.0, slope=1.5, networks=[NetworkLatency(sum_ms=8.0, measured_ms=15.0)]),
+        blocks={
+            block.signature: BlockLatency.of([Sample("", 0, *rng.uniform(0.1, 1, 2).tolist())])
+            for block in SPACE.all_blocks(48, 10)
+        },
+        calibration=Calibration(intercept_ms=3.0, slope=1.5, cold_share=0.5, networks=[PAIR]),
     )
 
 

@@ -100,6 +100,53 @@ def test_a_demonstration_says_so_and_fitted_and_extrapolated_numbers_are_marked(
     assert "badge amber" not in [a.get("class") for tag, a in real.tags if tag == "span"]
 
 
+def test_a_page_without_picks_says_so_and_unmeasured_ones_are_shown_as_searched(run: Path) -> None:
+    shutil.rmtree(run / "picks")
+    content = page(run)
+    for pick in json.loads((run / "search" / "picks.json").read_text()):
+        assert pick["architecture"] in content.text
+    (run / "search" / "picks.json").unlink()
+    assert "has been picked yet" in page(run).text
+
+
+def test_picks_have_their_interval_and_what_the_device_said(tmp_path: Path) -> None:
+    ms = formatting.milliseconds
+    for target, measured in (("pixel", False), ("cpu", True)):
+        run = fixture.write_run(tmp_path / target, target=target)
+        text = page(run).text
+        for pick in json.loads((run / "picks" / "picks.json").read_text()):
+            assert f"{ms(pick['latency_low_ms'])} to {ms(pick['latency_high_ms'])}" in text
+            assert not measured or ms(pick["measured_ms"]) in text
+        assert ("not attached" in text) != measured
+        assert (
+            f"{ms(fixture.DROPPED_MS)} measured, {ms(fixture.LIMIT_MS)} allowed: {fixture.DROPPED}" in text
+        ) == measured
+
+
+def test_a_pick_that_the_device_finds_too_slow_has_exceeded_its_limit(tmp_path: Path) -> None:
+    """Whatever was predicted: the measurement counts."""
+    run = fixture.write_run(tmp_path / "cpu", target="cpu")
+    path = run / "picks" / "picks.json"
+    picks = json.loads(path.read_text())
+    before = page(run).text.count("exceeded")
+    picks[0]["measured_ms"] = 1.01 * fixture.LIMIT_MS
+    path.write_text(json.dumps(picks))
+    assert page(run).text.count("exceeded") == before + 1
+
+
+@pytest.mark.parametrize(("state", "red"), [("validated", 0), ("fitted", 0), ("failed", 1), ("unvalidated", 1)])
+def test_a_table_that_is_not_to_be_trusted_is_said_to_be_so_in_red(tmp_path: Path, state: str, red: int) -> None:
+    run = fixture.write_run(tmp_path / "cpu", target="cpu")
+    path = run / "latency" / "validation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"state": state, "figure": "50% of 20 networks"}))
+    content = page(run)
+    alarms = [attributes for _, attributes in content.tags if attributes.get("role") == "alert"]
+    assert len(alarms) == red
+    assert ("latency not to be trusted" in content.text) == bool(red)
+    assert f"{state}: 50% of 20 networks" in content.text
+    assert not red or "note bad" in str(alarms[0]["class"])
+
+
 def test_the_page_is_accessible_and_closed(run: Path) -> None:
     content = page(run)
     assert content.open == []
@@ -138,7 +185,8 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_no_other_file(run: Path) -
         ("supernet/metrics.jsonl", "has not logged anything yet", {"supernet-loss"}),
         ("supernet/fairness.json", "no ledger", {"fairness-map"}),
         ("search/pareto.csv", "not scored any architecture", {"pareto-latency-ms"}),
-        ("search/picks.json", "has been picked yet", set()),
+        ("picks/picks.json", "Evenly spaced on the front", set()),
+        ("picks/measured.json", "Evenly spaced on the front", set()),
         ("search/history.json", "not finished a generation", {"hypervolume"}),
         ("manifest.json", "No stage has finished", set()),
         ("latency/table.json", "Networks for pixel", set()),
@@ -172,7 +220,7 @@ def test_a_missing_or_broken_file_leaves_out_its_section_only(
 @pytest.mark.parametrize("stage", ["nothing", "supernet", "search", "retrain"])
 def test_a_run_that_stopped_early_has_a_report(tmp_path: Path, stage: str) -> None:
     run = fixture.write_run(tmp_path / "pixel-quickstart")
-    order = ["supernet", "latency", "search", "retrain", "export"]
+    order = ["supernet", "latency", "search", "picks", "retrain", "export"]
     done = order[: order.index(stage) + 1] if stage in order else []
     for name in order:
         if name not in done:
@@ -213,7 +261,7 @@ def test_fields_of_another_type_never_crash_it(tmp_path: Path) -> None:
 def test_text_from_data_is_shown_and_never_becomes_markup(tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>'\"&amp;"
     run = fixture.write_run(tmp_path / "pixel-<b>x", dataset=hostile)
-    for name in ("search/picks.json", "search/history.json", "manifest.json"):
+    for name in ("picks/picks.json", "search/history.json", "manifest.json"):
         text = (
             (run / name).read_text().replace("pick-2", "</script><script>alert(2)</script>").replace("multiply", "<i>")
         )

@@ -18,13 +18,14 @@ from . import tiny
 from .processes import Processes, fairnas, fairnas_dying, fairnas_marking, overwrite_and_die
 
 MOMENTS = int(os.environ.get("RESUME_MOMENTS", "1"))
-STAGES = ["supernet", "oneshot", "latency", "search", "retrain/pick-2", "export/pick-2", "report"]
+STAGES = ["supernet", "oneshot", "latency", "search", "picks", "retrain/pick-2", "export/pick-2", "report"]
 # Which file is half-written when the process is killed, and which time that it is written.
 WRITES = {
     "supernet": [("checkpoint.pt", 2), ("weights.safetensors", 1), ("manifest.json", 1), ("fairness.json", 1)],
     "oneshot": [("scores.json", 1), ("manifest.json", 1)],
     "latency": [("validation.json", 1), ("table.json", 1), ("manifest.json", 1)],
     "search": [("state.json", 2), ("picks.json", 1), ("pareto.csv", 1), ("manifest.json", 1)],
+    "picks": [("picks.json", 1), ("measured.json", 1), ("table.json", 1), ("manifest.json", 1)],
     "retrain/pick-2": [("checkpoint.pt", 2), ("result.json", 1), ("weights.safetensors", 1), ("manifest.json", 1)],
     "export/pick-2": [("passport.json", 1), ("model.onnx", 1), ("manifest.json", 1)],
     "report": [("index.html", 1), ("manifest.json", 1)],

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fairnas.pipeline.errors import UserError
 from fairnas.latency_tables.files import write_json
+from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.runs import Run, Stage, Workspace
 
 from . import tiny
@@ -236,7 +236,7 @@ def test_force_of_an_unknown_stage_is_refused_before_anything_is_written(process
     run = tmp_path / "run"
     process = processes.start(fairnas, *tiny.arguments(run, "--force", "retrian"), log=tmp_path / "log")
     assert process.wait() == 2
-    assert process.output.startswith("error: unknown stage 'retrian': choose from supernet, oneshot, ")
+    assert process.output.startswith("error: unknown stage 'retrian': choose from latency, supernet, ")
     assert not run.exists()
 
 
@@ -252,7 +252,7 @@ def test_a_new_search_discards_what_was_made_of_earlier_picks(
     _, *rest = tiny.arguments(run, "--set", "search.picks=2")
     process = processes.start(fairnas, "search", *rest, log=tmp_path / "log")
     assert process.wait() == 0, process.output
-    assert tiny.lines(process.output, "running") == ["search"]
+    assert tiny.lines(process.output, "running") == ["search", "picks"]
     # The first of two picks is that of three; the second is now the front's other end, another architecture.
     assert sorted(path.name for path in run.glob("*/pick-*")) == ["pick-1", "pick-1"]
     assert sorted(tiny.manifest(run)["stages"]) == sorted(

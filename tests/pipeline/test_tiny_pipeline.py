@@ -25,6 +25,9 @@ FILES = [
     "search/picks.json",
     "search/history.json",
     "search/study.db",
+    "picks/picks.json",
+    "picks/measured.json",
+    "picks/table.json",
     *(
         f"retrain/pick-{n}/{file}"
         for n in (1, 2, 3)
@@ -51,7 +54,7 @@ def test_nothing_unfinished_is_left(unbroken: Path) -> None:
 def test_exported_networks_keep_the_limit(unbroken: Path) -> None:
     history = json.loads((unbroken / "search" / "history.json").read_text())
     limit = {row["quantity"]: row["limit"] for row in history["satisfiability"]}["latency_ms"]
-    picks = json.loads((unbroken / "search" / "picks.json").read_text())
+    picks = json.loads((unbroken / "picks" / "picks.json").read_text())
     passports = [json.loads(path.read_text()) for path in sorted(unbroken.glob("export/*/passport.json"))]
     assert len(passports) >= 3
     assert [passport["architecture"] for passport in passports] == [pick["architecture"] for pick in picks]
@@ -59,7 +62,10 @@ def test_exported_networks_keep_the_limit(unbroken: Path) -> None:
     for passport, pick in zip(passports, picks, strict=True):
         predicted = next(record for record in passport["latency"] if record["kind"] == "predicted")
         assert predicted["latency_ms"] <= limit
-        assert predicted["latency_ms"] == pytest.approx(pick["latency_ms"], rel=1e-9)
+        for name in ("latency_ms", "low_ms", "high_ms"):
+            stated = pick[name if name == "latency_ms" else f"latency_{name}"]
+            assert predicted[name] == pytest.approx(stated, rel=1e-9)
+        assert predicted["low_ms"] < predicted["latency_ms"] < predicted["high_ms"]
         assert (passport["params"], passport["madds"]) == (pick["params"], pick["madds"])
 
 

@@ -15,6 +15,7 @@ STAGES = [
     "supernet",
     "oneshot",
     "search",
+    "picks",
     *(f"{kind}/pick-{number}" for kind in ("retrain", "export") for number in (1, 2, 3)),
     "report",
 ]

@@ -1,0 +1,1 @@
+"""Tables fitted to published measurements of blocks, and how well they predict what they have not seen."""

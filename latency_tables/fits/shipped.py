@@ -1,0 +1,166 @@
+"""The fitted tables that come with the package: what they are made of, and what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import LatencyError
+from ..files import sha256_file
+from ..table import SCHEMA_VERSION, LatencyTable, Validation
+from . import fbnet32, nasbench201, note10, pixel1
+from .fitting import fit_model, used_features, validate
+from .measurement import Measurement
+
+_SIX = (
+    "activated_madds",
+    "linear_madds",
+    "depthwise_madds",
+    "activated_elements",
+    "depthwise_elements",
+    "residual_elements",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A table to fit.
+
+    Attributes:
+        name: of the table.
+        device: for people.
+        runtime: what ran the blocks, and who says so.
+        blocks: what was measured, for people.
+        source: where the measurements come from.
+        file: their file.
+        by: what a group is that is held out together.
+        unpriced: what the table refuses or extrapolates, for people.
+        read: reads the measurements from a folder.
+        features: what is fitted, where the measurements are too few for all that their blocks have.
+        check: further figures, from the folder, the measurements and the coefficients.
+    """
+
+    name: str
+    device: str
+    runtime: str
+    blocks: str
+    source: str
+    file: str
+    by: str
+    unpriced: str
+    read: Callable[[Path], list[Measurement]]
+    features: Sequence[str] = ()
+    check: Callable[[Path, dict[str, float]], dict[str, Any]] | None = None
+
+    def fit(self, folder: Path) -> tuple[LatencyTable, dict[str, Any]]:
+        """Fit and check the table.
+
+        Returns:
+            The table, and its entry in results/latency_fits.json.
+
+        Raises:
+            LatencyError: the measurements cannot be used.
+        """
+        measurements = self.read(folder)
+        everything = used_features(measurements)
+        features = list(self.features or everything)
+        if len(measurements) <= len(features):
+            raise LatencyError(
+                f"{folder / self.file} has {len(measurements)} measurements: a fit of {len(features)} features needs "
+                "more; restore the file"
+            )
+        model = fit_model(measurements, features)
+        errors = validate(measurements, features, chosen_among=everything if self.features else ())
+        checked = self.check(folder, model.coefficients) if self.check else {}
+        checksum = sha256_file(folder / self.file)
+        table = LatencyTable(
+            schema_version=SCHEMA_VERSION,
+            name=self.name,
+            kind="fitted",
+            device={"name": self.device},
+            runtime=self.runtime,
+            source=f"our fit to {self.source}; sha256 of the file {checksum}",
+            validation=Validation.model_validate({"by": self.by, **errors, **checked}),
+            model=model,
+        )
+        described = {
+            "device": self.device,
+            "runtime": self.runtime,
+            "blocks": self.blocks,
+            "unpriced": self.unpriced,
+            "by": self.by,
+            "source": self.source,
+            "file": self.file,
+            "file_sha256": checksum,
+        }
+        return table, described | errors | checked | {"coefficients": model.coefficients}
+
+
+def _fbnet(name: str, device: str, column: str) -> Shipped:
+    def read(folder: Path) -> list[Measurement]:
+        return fbnet32.without_groups(fbnet32.read(folder, column))
+
+    def check(folder: Path, coefficients: dict[str, float]) -> dict[str, Any]:
+        everything = fbnet32.read(folder, column)
+        parts = fbnet32.base_features(everything)
+        grouped = validate(everything, used_features(everything))
+        return {
+            "with_grouped_convolutions": {key: grouped[key] for key in ("n", "loo_mape", "grouped_mape")},
+            "rest_of_fbnet": {
+                "measured_ms": round(fbnet32.read_base(folder, column), 4),
+                "predicted_ms": round(sum(c * parts.get(name, 0) for name, c in coefficients.items()), 4),
+            },
+            "nasbench201": nasbench201.check(folder, column, coefficients),
+        }
+
+    return Shipped(
+        name=name,
+        device=device,
+        runtime="not named by the file (TensorFlow Lite, to our knowledge)",
+        blocks="FBNet blocks at 32 px (kernel 3 and 5, expansion 1, 3 and 6)",
+        source="the FBNet block latencies published as HW-NAS-Bench (arXiv 2103.10584; each less that of the skip in "
+        "its place)",
+        file=fbnet32.FILE,
+        by="shape: channels, resolution, stride",
+        unpriced="refused: squeeze-and-excitation, Swish, and what was not measured: stem, head, separable "
+        "convolution, classifier; extrapolated: kernel 7, more than 32 px",
+        read=read,
+        check=check,
+    )
+
+
+SHIPPED = {
+    table.name: table
+    for table in (
+        Shipped(
+            name="pixel1",
+            device="Google Pixel 1",
+            runtime="TensorFlow Lite, one core",
+            blocks="MobileNetV2 blocks at 224 px (kernel 3, 5 and 7, expansion 3 and 6), stem, head, classifier",
+            source="the per-block measurements published with ProxylessNAS (arXiv 1812.00332; Pixel 1, TensorFlow "
+            "Lite, one core, according to the paper; the file names no device)",
+            file=pixel1.FILE,
+            by="shape: channels, resolution, stride",
+            unpriced="squeeze-and-excitation and Swish are refused; extrapolated: sizes outside the measured ones",
+            read=pixel1.read,
+            features=(*_SIX, "classifier_weights"),
+        ),
+        Shipped(
+            name="note10",
+            device="Samsung Galaxy Note10",
+            runtime="not named by the file",
+            blocks="MobileNetV3 blocks at 160 to 224 px (kernel 3, 5 and 7, expansion 3, 4 and 6, with and without "
+            "squeeze-and-excitation and h-swish), stem, head, classifier",
+            source="the Note10 latency tables published with Once-for-All (arXiv 1908.09791)",
+            file=note10.FILE,
+            by="block: all its resolutions together",
+            unpriced="Swish is refused (h-swish was measured, and our blocks do not have it); relu6 is priced as relu; "
+            "extrapolated: sizes outside the measured ones",
+            read=note10.read,
+        ),
+        _fbnet("pixel3", "Google Pixel 3", "pixel3"),
+        _fbnet("rpi4", "Raspberry Pi 4", "raspi4"),
+    )
+}

@@ -1,0 +1,204 @@
+"""What the search picked is measured: late ones make way, measurements improve the table, and all is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fairnas.latency_tables import LatencyTable, Plan, Predictor, Rounds, profile_space
+from fairnas.models import Architecture, Block, get_space
+from fairnas.pipeline.check_picks import OUTPUTS, check_picks
+from fairnas.pipeline.console import console
+from fairnas.pipeline.errors import UserError
+from fairnas.pipeline.runs import Workspace
+from fairnas.pipeline.search.archive import Archive, Scored
+from fairnas.pipeline.search.picks import pick_evenly
+
+from ..latency_tables.simulated import Simulated
+
+SPACE = get_space("b").scaled(0.25)
+ONCE = Rounds(1, 1)
+
+
+def blocks_of(architecture: Architecture) -> Sequence[Block]:
+    return SPACE.blocks(architecture, 32, 10)
+
+
+@pytest.fixture(scope="module")
+def table() -> LatencyTable:
+    return profile_space(Simulated(), SPACE, 32, 10, Plan(ONCE, calibration=5, validation=12))
+
+
+@pytest.fixture(scope="module")
+def limit_ms(table: LatencyTable) -> float:
+    """What two thirds of the largest network's latency is: some of what was searched is above."""
+    smallest, largest = (
+        Predictor(table).predict(blocks_of(SPACE.uniform(choice))).latency_ms for choice in ("E3K3", "E6K7")
+    )
+    return smallest + 0.6 * (largest - smallest)
+
+
+@pytest.fixture
+def searched(table: LatencyTable, limit_ms: float, tmp_path: Path) -> Path:
+    """A finished search of 40 architectures, of which larger ones are more accurate, and its 3 picks."""
+    predictor, rng = Predictor(table), np.random.default_rng(0)
+    archive = Archive({"accuracy": "maximize", "latency_ms": "minimize"}, {"latency_ms": limit_ms})
+    for size in np.linspace(0, 5, 40):
+        genome = tuple(int(gene) for gene in np.clip(rng.normal(size, 1, len(SPACE.layers)).round(), 0, 5))
+        architecture = SPACE.architecture(genome)
+        latency_ms = predictor.predict(blocks_of(architecture)).latency_ms
+        cost = SPACE.cost(architecture, 32, 10)
+        values = {
+            "accuracy": latency_ms / 100 + rng.normal(0, 0.001),
+            "latency_ms": latency_ms,
+            "madds": cost.madds,
+            "params": cost.params,
+        }
+        archive.members.append(Scored(genome, str(architecture), 0, values, False))
+    latencies = np.array([member.values["latency_ms"] for member in archive.members])
+    chosen = [archive.members[place] for place in pick_evenly(archive.minimised(), archive.violations(), latencies, 3)]
+    picks = [
+        {"name": f"pick-{place}", "architecture": member.architecture, "extrapolated": False, **member.values}
+        for place, member in enumerate(chosen, start=1)
+    ]
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "pareto.csv").write_text(archive.to_csv())
+    (tmp_path / "search" / "picks.json").write_text(json.dumps(picks))
+    return tmp_path / "search"
+
+
+@pytest.fixture
+def check(searched: Path, table: LatencyTable, limit_ms: float, tmp_path: Path) -> Callable[..., Path]:
+    """Measure the picks on a device; the folder of what was written."""
+
+    def run(device: Simulated | None, limit: float | None = limit_ms, priced_by: LatencyTable = table) -> Path:
+        folder = tmp_path / "picks"
+        folder.mkdir(exist_ok=True)
+        check_picks(searched, limit, priced_by, blocks_of, device, ONCE, Workspace(folder))
+        assert {path.name for path in folder.iterdir()} == set(OUTPUTS)
+        return folder
+
+    return run
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def slow(factors: dict[str, float]) -> Simulated:
+    """A device that takes longer for some networks than their blocks say; not the table's, which stays as it is."""
+    return Simulated(build="2", factor=lambda name, _: factors.get(name, 1.0))
+
+
+def test_picks_that_keep_the_limit_are_kept_with_what_was_measured(
+    check: Callable[..., Path], searched: Path, limit_ms: float
+) -> None:
+    folder = check(Simulated())
+    before, picks = read(searched / "picks.json"), read(folder / "picks.json")
+    assert [pick["architecture"] for pick in picks] == [pick["architecture"] for pick in before]
+    for pick in picks:
+        assert pick["measured_ms"] <= limit_ms
+        assert pick["latency_low_ms"] <= pick["latency_ms"] <= pick["latency_high_ms"]
+        assert pick["measured_ms"] == pytest.approx(pick["latency_ms"], rel=0.01)
+    measured = read(folder / "measured.json")
+    assert measured["device"] == Simulated().fingerprint()
+    assert measured["limit_ms"] == limit_ms
+    assert measured["dropped"] == []
+    assert measured["timings"].keys() == {pick["architecture"] for pick in picks}
+
+
+def test_a_late_pick_makes_way_for_the_next_one_on_the_front(
+    check: Callable[..., Path], searched: Path, limit_ms: float
+) -> None:
+    before = read(searched / "picks.json")
+    late = before[-1]
+    folder = check(slow({late["architecture"]: 1.5}))
+    picks, measured = read(folder / "picks.json"), read(folder / "measured.json")
+    assert [pick["name"] for pick in picks] == ["pick-1", "pick-2", "pick-3"]
+    assert [pick["latency_ms"] for pick in picks] == sorted(pick["latency_ms"] for pick in picks)
+    assert measured["dropped"] == [late["architecture"]]
+    assert measured["timings"][late["architecture"]]["latency_ms"] > limit_ms
+    (new,) = {pick["architecture"] for pick in picks} - {pick["architecture"] for pick in before}
+    rows = {line.split(",")[0]: line.split(",") for line in (searched / "pareto.csv").read_text().splitlines()[1:]}
+    header = (searched / "pareto.csv").read_text().splitlines()[0].split(",")
+    assert rows[new][header.index("on_front")] == "1"
+    assert float(rows[new][header.index("latency_ms")]) < late["latency_ms"]
+    entered = next(pick for pick in picks if pick["architecture"] == new)
+    assert entered.keys() == picks[0].keys()
+    assert {"accuracy", "madds", "params", "measured_ms", "extrapolated"} <= entered.keys()
+    # The best of those: no other of the front that is faster is more accurate.
+    free = [
+        float(row[header.index("accuracy")])
+        for name, row in rows.items()
+        if row[header.index("on_front")] == "1"
+        and float(row[header.index("latency_ms")]) < late["latency_ms"]
+        and name not in {pick["architecture"] for pick in before}
+    ]
+    assert entered["accuracy"] == max(free)
+
+
+def test_a_dropped_pick_is_told(check: Callable[..., Path], searched: Path) -> None:
+    late = read(searched / "picks.json")[-1]["architecture"]
+    with console.capture() as captured:
+        check(slow({late: 1.5}))
+    (said,) = [line for line in captured.get().splitlines() if line.startswith("dropped")]
+    assert said.startswith(f"dropped {late}: predicted ")
+    assert "over the limit of" in said
+
+
+def test_measurements_correct_the_calibration(check: Callable[..., Path], table: LatencyTable) -> None:
+    """A device that became a quarter slower since its table was made: the table that is kept has learnt it."""
+    folder = check(Simulated(factor=lambda name, _: 1.25), limit=None)
+    corrected = LatencyTable.load(folder / "table.json")
+    assert table.calibration
+    assert corrected.calibration
+    assert corrected.blocks == table.blocks
+    assert len(corrected.calibration.networks) == len(table.calibration.networks) + 3
+    picks = read(folder / "picks.json")
+    for pick in picks:
+        architecture = Architecture.parse(pick["architecture"])
+        before = Predictor(table).predict(blocks_of(architecture)).latency_ms
+        assert abs(pick["latency_ms"] - pick["measured_ms"]) < abs(before - pick["measured_ms"])
+        assert Predictor(corrected).predict(blocks_of(architecture)).latency_ms == pytest.approx(pick["latency_ms"])
+
+
+def test_measurements_of_another_device_leave_the_table_as_it_is(
+    check: Callable[..., Path], table: LatencyTable
+) -> None:
+    folder = check(Simulated(build="2"))
+    assert LatencyTable.load(folder / "table.json") == table
+    assert all("measured_ms" in pick for pick in read(folder / "picks.json"))
+
+
+def test_without_a_limit_nothing_is_dropped(check: Callable[..., Path], searched: Path) -> None:
+    late = read(searched / "picks.json")[-1]["architecture"]
+    folder = check(slow({late: 10.0}), limit=None)
+    assert read(folder / "measured.json")["dropped"] == []
+    assert late in {pick["architecture"] for pick in read(folder / "picks.json")}
+
+
+def test_when_every_pick_is_late_one_line_says_so(check: Callable[..., Path], limit_ms: float) -> None:
+    with pytest.raises(UserError) as refusal:
+        check(Simulated(factor=lambda *_: 100.0))
+    assert f"every pick takes longer than {limit_ms:g} ms when it is measured on a simulated phone" in str(
+        refusal.value
+    )
+    assert "\n" not in str(refusal.value)
+
+
+def test_without_a_device_picks_stay_and_get_their_intervals(
+    check: Callable[..., Path], searched: Path, table: LatencyTable
+) -> None:
+    folder = check(None)
+    before, picks = read(searched / "picks.json"), read(folder / "picks.json")
+    intervals = ("latency_low_ms", "latency_high_ms")
+    assert [{key: value for key, value in pick.items() if key not in intervals} for pick in picks] == before
+    for pick in picks:
+        prediction = Predictor(table).predict(blocks_of(Architecture.parse(pick["architecture"])))
+        assert (pick["latency_low_ms"], pick["latency_high_ms"]) == (prediction.low_ms, prediction.high_ms)
+    assert read(folder / "measured.json") == {}
+    assert LatencyTable.load(folder / "table.json") == table
