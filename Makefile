@@ -71,12 +71,15 @@ define install
 	@pwd -P > $(VENV)/.place && rm -f $(UNFINISHED)
 endef
 
+# A comma in a call would begin another argument.
+WITH_PHONES := .[adb,bundle]
+
 setup: $(VENV)/.installed
 
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))
-	$(call install,.[adb,bundle])
+	$(call install,$(WITH_PHONES))
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))

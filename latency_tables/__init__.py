@@ -8,7 +8,15 @@ from .errors import DeviceLost, LatencyError
 from .gate import Verdict, judge, require_trust
 from .measuring import Progress, Rounds, measure
 from .predictor import Prediction, Predictor, Price
-from .profiler import Plan, check_on_networks, check_on_space, measure_networks, profile_blocks, profile_network, profile_space
+from .profiler import (
+    Plan,
+    check_on_networks,
+    check_on_space,
+    measure_networks,
+    profile_blocks,
+    profile_network,
+    profile_space,
+)
 from .sustained import Sustained, measure_sustained
 from .table import BlockLatency, Calibration, LatencyTable, Validation, list_tables, load_table
 from .targets import DeviceOptions, Target, get_target, list_targets, open_device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.request import urlopen
 
 from .errors import LatencyError
 from .files import sha256_file
@@ -82,12 +84,25 @@ def unpack(archive: Path, member: str, to: Path) -> None:
         raise LatencyError(f"{archive} is not a whole zip or tar file: {error}") from error
 
 
+def _download_without_npm(package: Package, what: str, folder: Path) -> Path:
+    registry = os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org"
+    name = package.name.rpartition("/")[2]  # of a scoped package, `@scope/name`
+    file = folder / f"{name}-{package.version}.tgz"
+    try:
+        with (
+            urlopen(f"{registry.rstrip('/')}/{package.name}/-/{file.name}", timeout=60) as source,
+            file.open("wb") as to,
+        ):
+            shutil.copyfileobj(source, to)
+    except (OSError, ValueError) as error:
+        raise LatencyError(f"cannot download {what}: {error}") from error
+    return file
+
+
 def _download(package: Package, what: str, folder: Path) -> Path:
+    if package.registry == "npm" and not shutil.which("npm"):
+        return _download_without_npm(package, what, folder)
     if package.registry == "npm":
-        if not shutil.which("npm"):
-            raise LatencyError(
-                f"{what} is needed, and there is no npm here: install Node.js (or name an AAR: --ort-aar)"
-            )
         argv = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package.name}@{package.version}"]
     else:
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]

@@ -13,7 +13,7 @@ from .features import FEATURES, block_features, block_sizes, size_group
 from .table import FittedModel, LatencyTable
 
 UNCHECKED_ERROR = 0.4
-"""Relative error of a sum of blocks that nothing is known about: on one server CPU networks took up to 40% longer."""
+"""Relative error where nothing was checked: on one server CPU networks took up to 40% longer than their blocks."""
 
 _EXTRAPOLATED = 2.0  # times as uncertain as blocks of new shapes within the measured sizes
 
@@ -138,23 +138,26 @@ class Predictor:
         return Price(self._slope * alone, extrapolated=False, error=self._network_error())
 
     def _fitted(self, block: Block, model: FittedModel) -> Price:
-        group = size_group(block)
-        measured_kinds = {name.partition("-")[0] for name in model.measured_ranges}
-        if block.se_ratio or block.activation == "swish" or block.kind not in measured_kinds:
+        squeezed = any(sizes.get("squeeze_channels", (0, 0))[1] for sizes in model.measured_ranges.values())
+        if block.activation == "swish" or (block.se_ratio and not squeezed):
+            part = "Swish" if squeezed else "squeeze-and-excitation and Swish"
             raise LatencyError(
-                f"latency table {self.table.name} cannot price block {block.signature}: it was fitted to "
-                f"{', '.join(sorted(measured_kinds))} blocks without squeeze-and-excitation and Swish; "
-                "search a plain network, or use a table measured on the device"
+                f"latency table {self.table.name} cannot price block {block.signature}: it was fitted to blocks "
+                f"without {part}; search a plain network, or use a table measured on the device"
             )
         features = block_features(block)
         latency_ms = sum(coefficient * features[name] for name, coefficient in model.coefficients.items())
-        ranges = model.measured_ranges.get(group)
+        ranges = model.measured_ranges.get(size_group(block))
         inside = ranges is not None and all(
             ranges[name][0] <= size <= ranges[name][1] for name, size in block_sizes(block).items()
         )
         validation = self.table.validation
         error = validation.grouped_p90 if validation and validation.grouped_p90 is not None else UNCHECKED_ERROR
-        return Price(latency_ms, extrapolated=not inside, error=error if inside else _EXTRAPOLATED * error)
+        if not inside:
+            error *= _EXTRAPOLATED
+        if block.kind not in {name.partition("-")[0] for name in model.measured_ranges}:
+            error = UNCHECKED_ERROR  # only its parts were measured, in other kinds of blocks
+        return Price(latency_ms, extrapolated=not inside, error=error)
 
 
 def _half_width(blocks: Sequence[Block], prices: Sequence[Price]) -> float:

@@ -220,6 +220,7 @@ def measure_networks(
     rounds: Rounds,
     *,
     precision: Precision = "fp32",
+    journal: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, BlockLatency]:
     """Measure whole networks, by the names they are given, from their blocks alone.
@@ -228,7 +229,7 @@ def measure_networks(
         LatencyError: the device cannot measure a network.
     """
     models = _contents({name: network_model(blocks) for name, blocks in networks.items()}, precision, progress)
-    return measure(device, models, rounds, precision=precision, progress=progress)
+    return measure(device, models, rounds, precision=precision, journal=journal, progress=progress)
 
 
 def _bars_and_blocks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,7 @@ class DeviceOptions:
         ort_aar: an ONNX Runtime AAR for Android, instead of the pinned one.
         listen: the address that the browser page is served on.
         port: of that page.
+        announce: is told, in lines for people, what somebody has to do at the device.
     """
 
     serial: str | None = None
@@ -58,6 +60,7 @@ class DeviceOptions:
     ort_aar: Path | None = None
     listen: str = "127.0.0.1"
     port: int = 8123
+    announce: Callable[[str], object] = print
 
 
 def list_targets() -> list[str]:
@@ -92,7 +95,8 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
         case "host":
             return HostDevice()
         case "adb":
-            from .devices.adb import AdbDevice, attached_phones
+            from .devices.adb import AdbDevice
+            from .devices.phones import attached_phones
 
             if target.table and options.serial is None and not attached_phones():
                 return None
@@ -106,7 +110,12 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
         case "browser":
             from .devices.browser import BrowserDevice
 
-            return BrowserDevice(options.port, options.listen, options.threads)
+            return BrowserDevice(
+                options.port,
+                options.listen,
+                options.threads,
+                announce=lambda url: options.announce(f"open this in the browser of the device: {url}"),
+            )
         case "cuda":
             from .devices.cuda import CudaDevice
 

@@ -64,7 +64,9 @@ def check_picks(
     with progress_bar("measure picks", len(picks)) as bar:
         while waiting:
             networks = {row["architecture"]: blocks_of(Architecture.parse(row["architecture"])) for row in waiting}
-            timings |= measure_networks(device, networks, rounds, precision=table.precision)
+            timings |= measure_networks(
+                device, networks, rounds, precision=table.precision, journal=workspace.folder / "picks.jsonl"
+            )
             if table.blocks and table.device == device.fingerprint():
                 measured_ms = [timings[name].latency_ms for name in networks]
                 table = recalibrate(table, list(networks.values()), measured_ms)

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from .console import console
+from .console import announce, console
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def profile(
     from ..latency_tables import DeviceOptions, Plan, Rounds
     from . import profile as profiling
 
-    options = DeviceOptions(serial, host, threads, cpus, ort_aar, listen, port)
+    options = DeviceOptions(serial, host, threads, cpus, ort_aar, listen, port, announce)
     how_often = Rounds(least=min(20, rounds), most=rounds)
     if models:
         device = profiling.attached_device(target, options)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +21,11 @@ from rich.progress import (
 console = Console(stderr=True, highlight=False)
 
 _LINE_EVERY_SECONDS = 30
+
+
+def announce(text: str) -> None:
+    """Tell people what they have to do, whole: an address must not be broken into lines."""
+    console.print(f"[bold]{escape(text)}[/]", soft_wrap=True)
 
 
 class Bar:

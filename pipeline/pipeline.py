@@ -27,7 +27,7 @@ from ..latency_tables.files import sha256_json, write_atomic, write_json
 from ..models import Architecture, Block, Supernet, get_space
 from . import check_picks, evaluate, export, retrain, train_supernet
 from .config import Config
-from .console import console, sample_bar
+from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
 from .errors import UserError
 from .provenance import commit
@@ -368,7 +368,11 @@ class Pipeline:
         """The target's device; None where there is none."""
         settings = self.config.latency
         options = DeviceOptions(
-            serial=settings.serial, host=settings.host, threads=settings.threads, cpus=settings.cpus
+            serial=settings.serial,
+            host=settings.host,
+            threads=settings.threads,
+            cpus=settings.cpus,
+            announce=announce,
         )
         device = open_device(self.target, options)
         if device is None and self.target.device_kind:

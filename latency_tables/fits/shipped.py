@@ -124,8 +124,8 @@ def _fbnet(name: str, device: str, column: str) -> Shipped:
         "its place)",
         file=fbnet32.FILE,
         by="shape: channels, resolution, stride",
-        unpriced="refused: squeeze-and-excitation, Swish, and what was not measured: stem, head, separable "
-        "convolution, classifier; extrapolated: kernel 7, more than 32 px",
+        unpriced="squeeze-and-excitation and Swish are refused; extrapolated: kernel 7, more than 32 px, stem, head, "
+        "separable convolution, classifier",
         read=read,
         check=check,
     )
