@@ -15,6 +15,7 @@ ARGS =
 #:  setup       create .venv and install fairnas at the pinned versions
 #:  test        run the tests: ARGS="-k latency" goes to pytest
 #:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
+#:  test-devices  a look-alike phone and board, and a browser, driven by the real adb, ssh and Chromium (root, Debian)
 #:  stage-versions  record the stages' sources and versions: after a change that a test asks it for
 #:  profile     measure what every block costs on TARGET: cpu, pixel (SERIAL=), board (HOST=), web, gpu; ARGS="--validate"
 #:  lint        ruff, pyright and hadolint
@@ -28,7 +29,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-cifar10 experiment-latency setup setup-dev test test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-cifar10 experiment-latency setup setup-dev test test-devices test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -118,6 +119,9 @@ bench: setup
 
 test: setup-dev
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-devices: setup-dev
+	tests/devices/run.sh $(ARGS)
 
 test-resume: setup-dev
 	RESUME_MOMENTS=3 $(VENV)/bin/python -m pytest tests/pipeline/test_resume.py $(ARGS)

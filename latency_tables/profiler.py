@@ -34,7 +34,7 @@ class Plan:
     """How thoroughly a device is profiled.
 
     Attributes:
-        rounds: how often everything is timed.
+        rounds: how often blocks are timed; whole networks take twenty times as long, and are timed less often.
         precision: of the models that are timed.
         calibration: how many whole networks the calibration is fitted to.
         validation: how many others the table must predict; 0 leaves it unvalidated.
@@ -44,6 +44,11 @@ class Plan:
     precision: Precision = "fp32"
     calibration: int = 10
     validation: int = 60
+
+    @property
+    def network_rounds(self) -> Rounds:
+        """How often whole networks are timed."""
+        return Rounds(min(self.rounds.least, 10), min(self.rounds.most, 30), self.rounds.settled)
 
 
 def profile_space(
@@ -254,7 +259,7 @@ def _bars_and_networks(
     journals = (folder / "networks.jsonl", folder / "networks-again.jsonl") if folder else None
     with bars("networks") as progress:
         return check_on_networks(
-            device, table, calibration, validation, plan.rounds, journals=journals, progress=progress
+            device, table, calibration, validation, plan.network_rounds, journals=journals, progress=progress
         )
 
 

@@ -100,13 +100,15 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
 
             if target.table and options.serial is None and not attached_phones():
                 return None
-            return AdbDevice(options.serial, options.threads, options.cpus, options.ort_aar)
+            return AdbDevice(
+                options.serial, options.threads, options.cpus, options.ort_aar, progress=options.announce
+            )
         case "ssh":
             from .devices.ssh import SshDevice
 
             if not options.host:
                 raise LatencyError(f"target {target.name} needs to know where the board is: add --host user@address")
-            return SshDevice(options.host, options.threads, options.cpus)
+            return SshDevice(options.host, options.threads, options.cpus, progress=options.announce)
         case "browser":
             from .devices.browser import BrowserDevice
 

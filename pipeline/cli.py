@@ -429,7 +429,8 @@ def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
             f"{passport['parity']['max_relative_difference']:.0e}",
         )
     console.print(shown)
-    console.print(f"predicted: on {work.target.title}; here: measured on this machine, one thread")
+    device = passports[0]["latency"][0]["device"]
+    console.print(f"predicted: on {device}; here: measured on this machine, one thread")
     for caveat in sorted(caveats, reverse=True):
         console.print(f"[yellow]* {caveat}[/]")
     report = work.run.folder / "report" / "index.html"

@@ -176,8 +176,22 @@ def test_a_table_of_another_space_or_size_is_refused_before_it_is_used() -> None
 
 def test_a_fitted_table_that_cannot_price_a_block_is_refused_before_it_is_used() -> None:
     _fitted(0.1).check_covers([*ALIKE, OUTSIDE])
-    with pytest.raises(LatencyError, match="formula cannot price block mbconv-8x32-8-s1-k3-e3-relu6"):
-        _fitted(0.1).check_covers([*ALIKE, Block("mbconv", 8, 8, 32, 1, 3, 3)])
+    with pytest.raises(LatencyError, match="formula cannot price block mbconv-8x32-8-s1-k3-e3-se1-relu6"):
+        _fitted(0.1).check_covers([*ALIKE, Block("mbconv", 8, 8, 32, 1, 3, 3, se_ratio=1.0)])
+
+
+def test_a_kind_that_was_not_measured_is_extrapolated_and_as_uncertain_as_what_nobody_checked() -> None:
+    price = _fitted(0.1).price(Block("mbconv", 8, 8, 32, 1, 3, 3))
+    assert price.extrapolated
+    assert price.error == UNCHECKED_ERROR
+
+
+def test_note10_prices_squeeze_and_excitation_but_not_swish() -> None:
+    note10 = Predictor(load_table("note10"))
+    plain = Block("mbconv", 40, 40, 28, 1, 5, 6)
+    assert note10.price(replace(plain, se_ratio=1.0)).latency_ms > note10.price(plain).latency_ms
+    with pytest.raises(LatencyError, match="fitted to blocks without Swish"):
+        note10.price(replace(plain, activation="swish"))
 
 
 def test_a_measured_table_names_itself_and_the_block_it_lacks() -> None:
