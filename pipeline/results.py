@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from ..latency_tables.files import write_atomic, write_json
-from .provenance import ROOT, commit
+from .provenance import ROOT, commit, machine
 from .runs import versions
 
 RESULTS, README = ROOT / "results", ROOT / "README.md"
@@ -50,6 +50,8 @@ def latency_host(answers: list[Path]) -> None:
             "stratified over latency; re-measuring: the same 60 timed once more in the same process",
             "runs": [{key: run[key] for key in wanted} for run in runs],
             "device": device,
+            "seeds": 1,
+            "machine": {key: value for key, value in machine().items() if key != "system"},
             "versions": versions(),
             "commit": commit(),
         },

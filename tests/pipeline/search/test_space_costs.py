@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fairnas.latency_tables import LatencyError, Predictor, load_table
+from fairnas.latency_tables import BlockLatency, LatencyError, LatencyTable, Predictor, Sample, load_table
 from fairnas.models import get_space
 from fairnas.pipeline.search.costs import space_costs
 
@@ -36,9 +36,16 @@ def test_extrapolation_depends_on_the_choices() -> None:
 
 
 def test_a_table_that_cannot_price_the_space_is_refused() -> None:
-    table = load_table("pixel1")
-    assert table.model is not None
-    ranges = {name: sizes for name, sizes in table.model.measured_ranges.items() if not name.startswith("mbconv")}
-    poor = table.model_copy(update={"model": table.model.model_copy(update={"measured_ranges": ranges})})
-    with pytest.raises(LatencyError, match="cannot price block mbconv-16x112"):
-        space_costs(get_space("b"), Predictor(poor), 224, 1000)
+    block = get_space("b").all_blocks(32)[0]
+    poor = LatencyTable(
+        schema_version=2,
+        name="poor",
+        kind="measured",
+        device={"name": "a CPU"},
+        runtime="r",
+        created="2026-01-01T00:00:00+00:00",
+        source="s",
+        blocks={block.signature: BlockLatency.of([Sample("", 0, 1.0, 1.0)])},
+    )
+    with pytest.raises(LatencyError, match="poor has no measurement of block"):
+        space_costs(get_space("b"), Predictor(poor), 32, 1000)
