@@ -156,12 +156,15 @@ class Pipeline:
         rounds = self._rounds
         history = json.loads((self.run.folder / "search" / "history.json").read_text())
         limits = dict(text.split("<=") for text in history["constraints"])
-        limit_ms = float(limits["latency_ms"]) if "latency_ms" in limits else None
+        limit = None
+        if "latency_ms" in limits:
+            is_relative = "latency_ms<=median" in self.config.search.constraints
+            limit = check_picks.Limit(float(limits["latency_ms"]), is_relative)
 
         def work(workspace: Workspace) -> None:
             check_picks.check_picks(
                 self.run.folder / "search",
-                limit_ms,
+                limit,
                 LatencyTable.load(self.run.folder / "latency" / "table.json"),
                 self._blocks,
                 self.device,

@@ -78,12 +78,13 @@ class RunFiles:
 
     @property
     def constraints(self) -> list[Constraint]:
-        """Upper limits that the search kept."""
+        """Upper limits that the search kept; that on latency as it stood when the picks were measured."""
         matches = (
             re.fullmatch(r"\s*(\w+)\s*<=\s*(\S+)\s*", str(text)) for text in as_list(self.history.get("constraints"))
         )
         found = ((match[1], number(match[2])) for match in matches if match)
-        return [Constraint(quantity, limit) for quantity, limit in found if limit is not None]
+        corrected = {"latency_ms": number(self.measured.get("limit_ms"))}
+        return [Constraint(name, corrected.get(name) or limit) for name, limit in found if limit is not None]
 
 
 def read_run(folder: Path) -> RunFiles:

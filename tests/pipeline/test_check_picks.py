@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fairnas.latency_tables import LatencyTable, Plan, Predictor, Rounds, profile_space
 from fairnas.models import Architecture, Block, get_space
-from fairnas.pipeline.check_picks import OUTPUTS, check_picks
+from fairnas.pipeline.check_picks import OUTPUTS, Limit, check_picks
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.runs import Workspace
@@ -78,7 +78,8 @@ def check(searched: Path, table: LatencyTable, limit_ms: float, tmp_path: Path) 
     def run(device: Simulated | None, limit: float | None = limit_ms, priced_by: LatencyTable = table) -> Path:
         folder = tmp_path / "picks"
         folder.mkdir(exist_ok=True)
-        check_picks(searched, limit, priced_by, blocks_of, device, ONCE, Workspace(folder))
+        absolute = None if limit is None else Limit(limit, is_relative=False)
+        check_picks(searched, absolute, priced_by, blocks_of, device, ONCE, Workspace(folder))
         raw_samples = {"picks.jsonl"} if device else set()
         assert {path.name for path in folder.iterdir()} == {*OUTPUTS, *raw_samples}
         return folder
@@ -142,6 +143,25 @@ def test_a_late_pick_makes_way_for_the_next_one_on_the_front(
     assert entered["accuracy"] == max(free)
 
 
+def test_a_pick_that_was_only_disturbed_is_looked_at_again(check: Callable[..., Path], searched: Path) -> None:
+    """Times of the first round are doubled: as if something else had been using the device then."""
+    before = read(searched / "picks.json")
+    folder = check(Simulated(factor=lambda _, number: 2.0 if number == 0 else 1.0))
+    assert [p["architecture"] for p in read(folder / "picks.json")] == [p["architecture"] for p in before]
+    assert read(folder / "measured.json")["dropped"] == []
+
+
+def test_the_median_as_limit_follows_the_calibration(
+    searched: Path, table: LatencyTable, limit_ms: float, tmp_path: Path
+) -> None:
+    """A quarter slower in all: no network is late beside the median one, which is slower too."""
+    device = Simulated(factor=lambda *_: 1.25)
+    check_picks(searched, Limit(limit_ms, is_relative=True), table, blocks_of, device, ONCE, Workspace(tmp_path))
+    measured = read(tmp_path / "measured.json")
+    assert limit_ms < measured["limit_ms"] <= 1.3 * limit_ms
+    assert len(read(tmp_path / "picks.json")) == 3
+
+
 def test_a_dropped_pick_is_told(check: Callable[..., Path], searched: Path) -> None:
     late = read(searched / "picks.json")[-1]["architecture"]
     with console.capture() as captured:
@@ -185,7 +205,7 @@ def test_without_a_limit_nothing_is_dropped(check: Callable[..., Path], searched
 def test_when_every_pick_is_late_one_line_says_so(check: Callable[..., Path], limit_ms: float) -> None:
     with pytest.raises(UserError) as refusal:
         check(Simulated(factor=lambda *_: 100.0))
-    assert f"every pick takes longer than {limit_ms:g} ms when it is measured on a simulated phone" in str(
+    assert f"every pick takes longer than {limit_ms:.3g} ms when it is measured on a simulated phone" in str(
         refusal.value
     )
     assert "\n" not in str(refusal.value)
