@@ -170,6 +170,11 @@ def size_group(block: Block) -> str:
     return f"{block.kind}-s{block.stride}"
 
 
+def shape(block: Block) -> str:
+    """What blocks of one place in a network share, whatever their kernel and expansion: `mbconv-32x56-32-s1`."""
+    return f"{block.kind}-{block.in_channels}x{block.resolution}-{block.out_channels}-s{block.stride}"
+
+
 def block_sizes(block: Block) -> dict[str, int]:
     """The sizes whose measured range decides whether a block is extrapolated.
 

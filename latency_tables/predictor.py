@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..models import Block
 from .errors import LatencyError
-from .features import FEATURES, block_features, block_sizes, size_group
+from .features import FEATURES, block_features, block_sizes, shape, size_group
 from .table import FittedModel, LatencyTable
 
 UNCHECKED_ERROR = 0.4
@@ -151,18 +151,23 @@ class Predictor:
         inside = ranges is not None and all(
             ranges[name][0] <= size <= ranges[name][1] for name, size in block_sizes(block).items()
         )
+        return Price(latency_ms, extrapolated=not inside, error=self._fitted_error(block, model, inside))
+
+    def _fitted_error(self, block: Block, model: FittedModel, inside: bool) -> float:
         validation = self.table.validation
-        error = validation.grouped_p90 if validation and validation.grouped_p90 is not None else UNCHECKED_ERROR
-        if not inside:
-            error *= _EXTRAPOLATED
+        if validation is None or validation.grouped_p90 is None:
+            return UNCHECKED_ERROR
         if block.kind not in {name.partition("-")[0] for name in model.measured_ranges}:
-            error = UNCHECKED_ERROR  # only its parts were measured, in other kinds of blocks
-        return Price(latency_ms, extrapolated=not inside, error=error)
+            return UNCHECKED_ERROR  # only its parts were measured, in other kinds of blocks
+        if not inside:
+            return _EXTRAPOLATED * validation.grouped_p90
+        if shape(block) in model.measured_shapes and validation.loo_p90 is not None:
+            return validation.loo_p90
+        return validation.grouped_p90
 
 
 def _half_width(blocks: Sequence[Block], prices: Sequence[Price]) -> float:
-    by_shape: dict[tuple[object, ...], float] = defaultdict(float)
+    by_shape: dict[str, float] = defaultdict(float)
     for block, price in zip(blocks, prices, strict=True):
-        shape = (block.kind, block.in_channels, block.out_channels, block.resolution, block.stride)
-        by_shape[shape] += price.latency_ms * price.error
+        by_shape[shape(block)] += price.latency_ms * price.error
     return math.hypot(*by_shape.values())

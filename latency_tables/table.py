@@ -82,10 +82,12 @@ class FittedModel(_Strict):
         coefficients: ms per unit of each feature (see `features.py`).
         measured_ranges: smallest and largest value of each size among the measured blocks, per group of blocks; a block
             outside them is extrapolated.
+        measured_shapes: of which shapes blocks were measured (see `features.shape`); others are less certain.
     """
 
     coefficients: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     measured_ranges: dict[str, dict[str, tuple[int, int]]]
+    measured_shapes: list[str] = Field(default_factory=list)
 
 
 class NetworkLatency(_Strict):

@@ -60,7 +60,7 @@ class DeviceOptions:
     ort_aar: Path | None = None
     listen: str = "127.0.0.1"
     port: int = 8123
-    announce: Callable[[str], object] = print
+    announce: Callable[[str], None] = print
 
 
 def list_targets() -> list[str]:
@@ -100,9 +100,7 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
 
             if target.table and options.serial is None and not attached_phones():
                 return None
-            return AdbDevice(
-                options.serial, options.threads, options.cpus, options.ort_aar, progress=options.announce
-            )
+            return AdbDevice(options.serial, options.threads, options.cpus, options.ort_aar, progress=options.announce)
         case "ssh":
             from .devices.ssh import SshDevice
 

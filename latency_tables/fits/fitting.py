@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..features import FEATURES, block_sizes, size_group
+from ..features import FEATURES, block_sizes, shape, size_group
 from ..table import FittedModel
 from .measurement import Measurement
 from .regression import cross_validate, fit_coefficients, nested_cross_validate
@@ -25,6 +25,7 @@ def fit_model(measurements: Sequence[Measurement], features: Sequence[str]) -> F
     return FittedModel(
         coefficients={name: float(f"{value:.6g}") for name, value in zip(features, coefficients, strict=True)},
         measured_ranges=_ranges(measurements),
+        measured_shapes=sorted({shape(m.block) for m in measurements}),
     )
 
 

@@ -9,7 +9,7 @@ _HEADER = ("device", "blocks", "n", "leave one out", "groups held out", "90% bel
 
 def latency_fits_markdown(fits: dict[str, dict[str, Any]]) -> str:
     """All fits (`results/latency_fits.json`) in one table, their sources, and how they do on whole networks."""
-    return "\n\n".join([_table(fits), _sources(fits), *_checks(fits)])
+    return "\n\n".join([_table(fits), _sources(fits), *_checks(fits), _published(fits)])
 
 
 def _table(fits: dict[str, dict[str, Any]]) -> str:
@@ -55,3 +55,18 @@ def _checks(fits: dict[str, dict[str, Any]]) -> list[str]:
                 f"blocks: {rest['predicted_ms']:.2f} ms predicted, {rest['measured_ms']:.2f} ms measured."
             )
     return texts
+
+
+def _published(fits: dict[str, dict[str, Any]]) -> str:
+    """FairNAS-A, B and C on each device."""
+    names = list(next(iter(fits.values()))["published_networks"])
+    lines = [("at 224 px", *(f"`{name}`" for name in names)), ("---", *("---:" for _ in names))]
+    for table, fit in fits.items():
+        found = fit["published_networks"]
+        mark = ", extrapolated" if any(network["extrapolated"] for network in found.values()) else ""
+        cells = (
+            f"{found[name]['latency_ms']:.1f} ms ({found[name]['low_ms']:.1f} to {found[name]['high_ms']:.1f})"
+            for name in names
+        )
+        lines.append((f"`{table}`{mark}", *cells))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -186,6 +186,20 @@ def test_a_kind_that_was_not_measured_is_extrapolated_and_as_uncertain_as_what_n
     assert price.error == UNCHECKED_ERROR
 
 
+def test_shapes_that_were_not_measured_are_less_certain(pixel: Predictor) -> None:
+    """Layers 1 and 2 of FairNAS, 16 to 32 and 32 to 32 channels, have no counterpart among the measured blocks."""
+    checked = pixel.table.validation
+    assert checked
+    measured, *unmeasured = (
+        pixel.price(Block("mbconv", *channels, resolution, stride, 5, 3))
+        for channels, resolution, stride in (((40, 40), 28, 1), ((16, 32), 112, 2), ((32, 32), 56, 1))
+    )
+    assert measured.error == checked.loo_p90
+    assert [price.error for price in unmeasured] == [checked.grouped_p90] * 2
+    assert measured.error < unmeasured[0].error
+    assert not any(price.extrapolated for price in unmeasured)
+
+
 def test_note10_prices_squeeze_and_excitation_but_not_swish() -> None:
     note10 = Predictor(load_table("note10"))
     plain = Block("mbconv", 40, 40, 28, 1, 5, 6)
