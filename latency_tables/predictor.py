@@ -92,8 +92,8 @@ class Predictor:
         """What a network costs: the sum of its blocks, and `fixed_ms`.
 
         The interval of a measured table comes from whole networks that it predicted. That of a fitted table comes from
-        blocks that were held out: errors of one shape are taken as one error (they add up), those of different shapes
-        as independent (their squares do).
+        blocks that were held out: errors of one shape are taken as one error (they add up), and so are those of all
+        extrapolated blocks, which have one cause; different shapes are taken as independent (their squares add up).
 
         Raises:
             LatencyError: the table cannot price one of the blocks.
@@ -167,7 +167,7 @@ class Predictor:
 
 
 def _half_width(blocks: Sequence[Block], prices: Sequence[Price]) -> float:
-    by_shape: dict[str, float] = defaultdict(float)
+    parts: dict[str, float] = defaultdict(float)
     for block, price in zip(blocks, prices, strict=True):
-        by_shape[shape(block)] += price.latency_ms * price.error
-    return math.hypot(*by_shape.values())
+        parts["extrapolated" if price.extrapolated else shape(block)] += price.latency_ms * price.error
+    return math.hypot(*parts.values())
