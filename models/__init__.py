@@ -5,23 +5,38 @@ with `timm.create_model`.
 """
 
 from .aligned_init import align_choices
+from .any_supernet import AnySupernet, build_supernet
+from .benchmark_spaces import BenchmarkSpace, MacroSpace, NasBench201Space
+from .benchmark_supernets import MacroSupernet, NasBench201Supernet
 from .blocks import Block, Cost
 from .fairnas import PUBLISHED
 from .networks import build_network, parse_network
-from .search_space import Architecture, Choice, Layer, SearchSpace, get_space, list_spaces
-from .supernet import Supernet
+from .search_space import BENCHMARKS, Architecture, Choice, Layer, SearchSpace, Space, any_space, get_space, list_spaces
+from .supernet import LayeredSupernet, Path, Supernet
 
 __all__ = [
+    "BENCHMARKS",
     "PUBLISHED",
+    "AnySupernet",
     "Architecture",
+    "BenchmarkSpace",
     "Block",
     "Choice",
     "Cost",
     "Layer",
+    "LayeredSupernet",
+    "MacroSpace",
+    "MacroSupernet",
+    "NasBench201Space",
+    "NasBench201Supernet",
+    "Path",
     "SearchSpace",
+    "Space",
     "Supernet",
     "align_choices",
+    "any_space",
     "build_network",
+    "build_supernet",
     "get_space",
     "list_spaces",
     "parse_network",

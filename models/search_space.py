@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import yaml
@@ -176,7 +176,7 @@ class Architecture:
     se_ratio: float = 0.0
 
     def __str__(self) -> str:
-        names = [str(choice) for choice in get_space(self.space).choices]
+        names = [str(choice) for choice in any_space(self.space).choices]
         suffix = f"+se{self.se_ratio:g}" if self.se_ratio else ""
         return f"{self.space}:{'-'.join(names[index] for index in self.choices)}{suffix}"
 
@@ -188,10 +188,10 @@ class Architecture:
             ValueError: unknown space, wrong number of layers, a choice that the space does not have, or a ratio out of
                 range.
         """
-        match = re.fullmatch(r"([\w-]+):([EK\d-]+?)(?:\+se(\d(?:\.\d{1,4})?))?", text.strip())
+        match = re.fullmatch(r"([\w-]+):([\w-]+?)(?:\+se(\d(?:\.\d{1,4})?))?", text.strip())
         if not match:
             raise ValueError(f"'{text}' is not an architecture: expected something like b:E3K7-E3K3-...")
-        space = get_space(match[1])
+        space = any_space(match[1])
         names = match[2].split("-")
         if len(names) != len(space.layers):
             raise ValueError(f"'{text}' names {len(names)} blocks; space {space.name} has {len(space.layers)} layers")
@@ -200,6 +200,8 @@ class Architecture:
         if unknown:
             raise ValueError(f"space {space.name} has no choice block '{unknown[0]}': choose from {', '.join(known)}")
         se_ratio = float(match[3] or 0)
+        if se_ratio and space.name in BENCHMARKS:
+            raise ValueError(f"'{text}': space {space.name} has no squeeze-and-excitation")
         # A tenth of 8 channels, the fewest that a scaled space has, still rounds to 1.
         if se_ratio and not 0.1 <= se_ratio <= 1:
             raise ValueError(f"'{text}': the squeeze-and-excitation ratio must be 0 or lie between 0.1 and 1")
@@ -210,18 +212,60 @@ class Architecture:
         return replace(self, se_ratio=se_ratio)
 
 
+class Space(Protocol):
+    """What sampling, scoring and ranking need to know of a space, be it mobile or a benchmark's."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def description(self) -> str: ...  # noqa: D102
+    @property
+    def layers(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def choices(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    def scaled(self, width: float) -> Self: ...  # noqa: D102
+    def architecture(self, choices: Sequence[int]) -> Architecture: ...  # noqa: D102
+    def uniform(self, choice: int | str) -> Architecture: ...  # noqa: D102
+    def sample(self, rng: np.random.Generator) -> Architecture: ...  # noqa: D102
+    def cost(self, architecture: Architecture, resolution: int = ..., num_classes: int = ...) -> Cost: ...  # noqa: D102
+
+
+# Spaces of benchmarks, by name: `benchmark_spaces.py` fills it in.
+BENCHMARKS: dict[str, Space] = {}
+
+
+def any_space(name: str) -> Space:
+    """A mobile space or a benchmark's.
+
+    Raises:
+        ValueError: there is no space of that name.
+    """
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    if name not in list_spaces():
+        raise ValueError(f"unknown search space '{name}': choose from {', '.join([*list_spaces(), *BENCHMARKS])}")
+    return get_space(name)
+
+
 def list_spaces() -> list[str]:
-    """Names of the spaces that come with the package."""
+    """Names of the mobile spaces that come with the package."""
     return sorted(path.stem for path in SPACES_FOLDER.glob("*.yaml"))
 
 
 @lru_cache
 def get_space(name: str) -> SearchSpace:
-    """A space by name.
+    """A mobile space by name.
 
     Raises:
-        ValueError: there is no space of that name.
+        ValueError: there is no such space, or its networks cannot be deployed.
     """
+    if name in BENCHMARKS:
+        raise ValueError(
+            f"space '{name}' is a benchmark's, to train supernets of and to rank: to search and deploy, choose from "
+            f"{', '.join(list_spaces())}"
+        )
     path = SPACES_FOLDER / f"{name}.yaml"
     if name not in list_spaces():
         raise ValueError(f"unknown search space '{name}': choose from {', '.join(list_spaces())}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from .networks import Network, build_network
@@ -16,8 +17,48 @@ _STEM = ("conv_stem", "bn1", "blocks.0.0")
 _HEAD = ("conv_head", "bn2", "global_pool", "classifier")
 
 
-class Supernet(nn.Module):
-    """All candidates of a space, trained one path at a time.
+# One choice index per layer. A set of indices takes the mean of their outputs: One-Shot trains all paths at once.
+Path = Sequence[int | Sequence[int]]
+
+
+class LayeredSupernet(nn.Module):
+    """A stem, layers of choice blocks one after the other, and a head.
+
+    Args:
+        stem: what all paths begin with.
+        layers: the candidates of every layer.
+        head: what all paths end with.
+    """
+
+    def __init__(self, stem: nn.Module, layers: Iterable[Iterable[nn.Module]], head: nn.Module) -> None:
+        super().__init__()
+        self.stem = stem
+        self.layers = nn.ModuleList(nn.ModuleList(candidates) for candidates in layers)
+        self.head = head
+
+    def forward(self, images: Tensor, path: Path) -> Tensor:
+        """Logits `[B, num_classes]` of one path for images `[B, C, H, W]`."""
+        features = self.stem(images)
+        for candidates, choice in zip(self.layers, path, strict=True):
+            features = mean_of(cast(nn.ModuleList, candidates), choice, features)
+        return self.head(features)
+
+    def shared_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that every path uses: the stem's and the head's."""
+        yield from self.stem.parameters()
+        yield from self.head.parameters()
+
+
+def mean_of(candidates: nn.ModuleList, choice: int | Sequence[int], features: Tensor) -> Tensor:
+    """The output of one candidate, or the mean over several."""
+    if isinstance(choice, int):
+        return candidates[choice](features)
+    outputs = [candidates[index](features) for index in choice]
+    return torch.stack(outputs).mean(0)
+
+
+class Supernet(LayeredSupernet):
+    """All candidates of a mobile space, trained one path at a time.
 
     It is made of one stand-alone network per choice: network c takes choice c in every layer. Their blocks are the
     choice blocks; the stem, the separable block, the head and the classifier of the first serve all paths. So a path
@@ -30,32 +71,19 @@ class Supernet(nn.Module):
     """
 
     def __init__(self, space: SearchSpace, num_classes: int, in_chans: int = 3) -> None:
-        super().__init__()
-        self.space = space
-        self.num_classes = num_classes
-        self.in_chans = in_chans
         uniform = [
             build_network(space.uniform(index), width=space.width, num_classes=num_classes, in_chans=in_chans)
             for index in range(len(space.choices))
         ]
         shared = dict(uniform[0].named_modules())
-        self.stem = nn.Sequential(*(shared[name] for name in _STEM))
-        self.layers = nn.ModuleList(
-            nn.ModuleList(candidates) for candidates in zip(*(self._searchable(n) for n in uniform), strict=True)
+        super().__init__(
+            nn.Sequential(*(shared[name] for name in _STEM)),
+            zip(*(_searchable(space, network) for network in uniform), strict=True),
+            nn.Sequential(*(shared[name] for name in _HEAD)),
         )
-        self.head = nn.Sequential(*(shared[name] for name in _HEAD))
-
-    def forward(self, images: Tensor, choices: Sequence[int]) -> Tensor:
-        """Logits `[B, num_classes]` of one path (a choice index per layer) for images `[B, C, H, W]`."""
-        features = self.stem(images)
-        for candidates, choice in zip(self.layers, choices, strict=True):
-            features = cast(nn.ModuleList, candidates)[choice](features)
-        return self.head(features)
-
-    def shared_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters that every path uses: the stem's and the head's."""
-        yield from self.stem.parameters()
-        yield from self.head.parameters()
+        self.space = space
+        self.num_classes = num_classes
+        self.in_chans = in_chans
 
     def path_state_dict(self, architecture: Architecture) -> dict[str, Tensor]:
         """The weights of one path, named as in the stand-alone network of the same architecture.
@@ -66,7 +94,7 @@ class Supernet(nn.Module):
         if architecture.se_ratio:
             raise ValueError(f"{architecture} has squeeze-and-excitation: the supernet has no weights for it")
         modules = [*zip(_STEM, self.stem, strict=True), *zip(_HEAD, self.head, strict=True)]
-        for name, candidates, choice in zip(self._layer_names(), self.layers, architecture.choices, strict=True):
+        for name, candidates, choice in zip(_layer_names(self.space), self.layers, architecture.choices, strict=True):
             modules.append((name, cast(nn.ModuleList, candidates)[choice]))
         return {f"{name}.{key}": value for name, module in modules for key, value in module.state_dict().items()}
 
@@ -78,10 +106,12 @@ class Supernet(nn.Module):
         network.load_state_dict(self.path_state_dict(architecture))
         return network
 
-    def _layer_names(self) -> list[str]:
-        """What the searchable blocks are called in a stand-alone network: `blocks.<stage>.<place in it>`."""
-        stages = groupby(layer.stage for layer in self.space.layers)
-        return [f"blocks.{stage}.{place}" for stage, members in stages for place, _ in enumerate(members)]
 
-    def _searchable(self, network: nn.Module) -> list[nn.Module]:
-        return [network.get_submodule(name) for name in self._layer_names()]
+def _layer_names(space: SearchSpace) -> list[str]:
+    """What the searchable blocks are called in a stand-alone network: `blocks.<stage>.<place in it>`."""
+    stages = groupby(layer.stage for layer in space.layers)
+    return [f"blocks.{stage}.{place}" for stage, members in stages for place, _ in enumerate(members)]
+
+
+def _searchable(space: SearchSpace, network: nn.Module) -> list[nn.Module]:
+    return [network.get_submodule(name) for name in _layer_names(space)]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..latency_tables.files import write_atomic
-from .errors import UserError
+from .errors import Paused, UserError
 
 _DIGEST_BYTES = 32
 
@@ -26,11 +26,13 @@ class Checkpoint:
     Args:
         path: where the file lies.
         interval: seconds between periodic saves.
+        deadline: of `time.monotonic()`, when work is to pause; None for never.
     """
 
-    def __init__(self, path: Path, interval: float) -> None:
+    def __init__(self, path: Path, interval: float, deadline: float | None = None) -> None:
         self.path = path
         self.interval = interval
+        self._deadline = deadline
         self._last_save = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -61,6 +63,14 @@ class Checkpoint:
         self._last_save = time.monotonic()
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Save when the interval has passed."""
-        if time.monotonic() - self._last_save >= self.interval:
+        """Save when the interval has passed.
+
+        Raises:
+            Paused: the deadline has passed; the state is saved.
+        """
+        now = time.monotonic()
+        paused = self._deadline is not None and now >= self._deadline
+        if paused or now - self._last_save >= self.interval:
             self.save(state())
+        if paused:
+            raise Paused

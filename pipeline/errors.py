@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """A mistake of the user's, shown as one line."""
+
+
+class Paused(Exception):
+    """The time that a command was given is over; the same command goes on from its last checkpoint."""

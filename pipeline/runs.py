@@ -56,13 +56,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a stage works."""
+    """Where a stage works, and until when (of `time.monotonic()`; None for as long as it takes)."""
 
     folder: Path
+    deadline: float | None = None
 
     def checkpoint(self, interval: float) -> Checkpoint:
         """The checkpoint of unfinished work, saved every `interval` seconds."""
-        return Checkpoint(self.folder / CHECKPOINT, interval)
+        return Checkpoint(self.folder / CHECKPOINT, interval, self.deadline)
 
 
 class Run:
@@ -75,6 +76,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.forced: set[str] = set()
+        self.deadline: float | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -144,7 +146,7 @@ class Run:
         self._forget(stage.name)
         folder, resumed = self._open_folder(stage, start_again=forced)
         started = time.monotonic()
-        stage.work(Workspace(folder))
+        stage.work(Workspace(folder, self.deadline))
         self.manifest["stages"][stage.name] = {
             "key": stage.key,
             "version": stage.version,

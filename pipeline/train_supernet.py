@@ -1,8 +1,10 @@
-"""Stage `supernet`: single-path training under strict fairness (FairNAS, Algorithm 1)."""
+"""Stage `supernet`: training with shared weights, under strict fairness (FairNAS, Algorithm 1) or another sampling."""
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,14 +12,14 @@ from safetensors.torch import load, save
 from torch.nn import functional
 
 from ..latency_tables.files import write_atomic, write_json
-from ..models import SearchSpace, Supernet, align_choices
+from ..models import AnySupernet, Space, Supernet, align_choices, build_supernet
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
-from .fair_step import accumulate_fair_gradients
 from .runs import Workspace
-from .sampling import FairnessLedger, StrictFairSampler
+from .sampling import FairnessLedger, make_sampling
 from .schedule import make_scheduler
+from .supernet_step import Batch, accumulate_gradients
 from .training import Metrics, autocast, to_device, training_device
 
 VERSION = 1
@@ -25,7 +27,7 @@ OUTPUTS = ("weights.safetensors", "fairness.json", "metrics.jsonl")
 LOG_EVERY = 10
 
 
-def train_supernet(config: Config, space: SearchSpace, dataset: Dataset, workspace: Workspace) -> None:
+def train_supernet(config: Config, space: Space, dataset: Dataset, workspace: Workspace) -> None:
     """Train, and write weights, ledger and metrics.
 
     Args:
@@ -42,30 +44,36 @@ def train_supernet(config: Config, space: SearchSpace, dataset: Dataset, workspa
 class _Training:
     """The state of one supernet training: everything that a checkpoint must hold."""
 
-    def __init__(self, config: Config, space: SearchSpace, dataset: Dataset, workspace: Workspace) -> None:
+    def __init__(self, config: Config, space: Space, dataset: Dataset, workspace: Workspace) -> None:
         self.config, self.settings, self.dataset, self.workspace = config, config.supernet, dataset, workspace
         self.device = training_device()
         torch.manual_seed(config.seed)
-        self.supernet = Supernet(space, num_classes=len(dataset.classes))
-        if self.settings.init == "aligned":
+        self.space = space
+        self.supernet = build_supernet(space, num_classes=len(dataset.classes))
+        if self.settings.init == "aligned" and isinstance(self.supernet, Supernet):
             align_choices(self.supernet)
         to_device(self.supernet, self.device)
-        self.sampler = StrictFairSampler(len(space.layers), len(space.choices), config.seed)
+        self.batches_per_epoch = batches_per_epoch(len(dataset.train), self.settings.batch_size)
+        passes_per_epoch = self.batches_per_epoch * len(space.choices)
+        self.sampling = make_sampling(
+            self.settings, space, len(dataset.classes), config.seed, self.settings.epochs * passes_per_epoch
+        )
         self.ledger = FairnessLedger(len(space.layers), len(space.choices))
         self.optimizer = torch.optim.SGD(
             self.supernet.parameters(),
-            lr=self.settings.lr,
+            lr=self.settings.lr * self.sampling.lr_factor,
             momentum=self.settings.momentum,
+            nesterov=self.settings.nesterov,
             weight_decay=self.settings.weight_decay,
         )
-        self.steps_per_epoch = batches_per_epoch(len(dataset.train), self.settings.batch_size)
-        self.total_steps = self.settings.epochs * self.steps_per_epoch
+        self.total_steps = max(1, int(self.settings.epochs * passes_per_epoch / self.sampling.passes))
+        # A schedule of single updates: an epoch of strict fairness need not hold a whole number of them.
         self.scheduler = make_scheduler(
             self.optimizer,
             "cosine",
-            epochs=self.settings.epochs,
-            warmup_epochs=self.settings.warmup_epochs,
-            steps_per_epoch=self.steps_per_epoch,
+            epochs=self.total_steps,
+            warmup_epochs=int(self.settings.warmup_epochs * passes_per_epoch / self.sampling.passes),
+            steps_per_epoch=1,
         )
         self.step = 0
         self.metrics = Metrics(workspace.folder / "metrics.jsonl")
@@ -74,64 +82,74 @@ class _Training:
 
     def run(self) -> None:
         """Train until the last step, checkpointing on the way."""
+        self.supernet.train()
+        if self.settings.unsampled == "drift":
+            # torch leaves alone what never had a gradient; a gradient of zero is moved by momentum and weight decay.
+            for parameter in self.supernet.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+        batches = self._batches(start=self.step * self.sampling.batches)
         with progress_bar("supernet", self.total_steps, self.step) as bar:
-            for epoch in range(self.step // self.steps_per_epoch, self.settings.epochs):
-                self._run_epoch(epoch, lambda loss: bar.advance(f"loss {loss:.3f}"))
+            while self.step < self.total_steps:
+                started = time.monotonic()
+                loss, images = self._update(list(itertools.islice(batches, self.sampling.batches)))
+                self.step += 1
+                bar.advance(f"loss {loss:.3f}")
+                if self.step % LOG_EVERY == 0 or self.step == self.total_steps:
+                    self.metrics.add(
+                        kind="step",
+                        step=self.step,
+                        epoch=(self.step * self.sampling.batches - 1) // self.batches_per_epoch,
+                        loss=loss,
+                        lr=self.optimizer.param_groups[0]["lr"],
+                        images_per_second=round(images / (time.monotonic() - started), 1),
+                    )
+                self.checkpoint.save_if_due(self._state)
         self.checkpoint.save(self._state())
 
-    def _run_epoch(self, epoch: int, report: Any) -> None:
-        batches = train_batches(
-            self.dataset.train,
-            batch_size=self.settings.batch_size,
-            resolution=self.config.proxy.resolution,
-            augment=Augment(**self.settings.augment.model_dump()),
-            seed=self.config.seed,
-            epoch=epoch,
-            start=self.step % self.steps_per_epoch,
-        )
-        self.supernet.train()
-        for images, labels in batches:
-            started = time.monotonic()
-            loss = self._fair_step(images.to(self.device), labels.to(self.device))
-            self.step += 1
-            report(loss)
-            if self.step % LOG_EVERY == 0 or self.step == self.total_steps:
-                self.metrics.add(
-                    kind="step",
-                    step=self.step,
-                    epoch=epoch,
-                    loss=loss,
-                    lr=self.optimizer.param_groups[0]["lr"],
-                    images_per_second=round(len(images) * len(self.ledger.counts[0]) / (time.monotonic() - started), 1),
-                )
-            self.checkpoint.save_if_due(self._state)
+    def _batches(self, start: int) -> Iterator[Batch]:
+        """Batches from number `start` on, epoch after epoch."""
+        for epoch in itertools.count(start // self.batches_per_epoch):
+            yield from train_batches(
+                self.dataset.train,
+                batch_size=self.settings.batch_size,
+                resolution=self.config.proxy.resolution,
+                augment=Augment(**self.settings.augment.model_dump()),
+                seed=self.config.seed,
+                epoch=epoch,
+                start=start % self.batches_per_epoch,
+            )
+            start = 0
 
-    def _fair_step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
-        paths = self.sampler.sample()
+    def _update(self, batches: list[Batch]) -> tuple[float, int]:
+        """One update: its mean loss, and how many images went through a path."""
+        paths = self.sampling.sample()
         self.scheduler.step_update(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self.settings.unsampled == "frozen")
         with autocast(self.settings.amp, self.device):
-            loss = accumulate_fair_gradients(
-                self.supernet, images, labels, paths, self._loss, shared_gradients=self.settings.shared_gradients
+            loss = accumulate_gradients(
+                self.supernet,
+                [(images.to(self.device), labels.to(self.device)) for images, labels in batches],
+                paths,
+                self._loss,
+                shared_gradients=self.settings.shared_gradients,
             )
         self.optimizer.step()
         self.ledger.record(paths)
-        return float(loss)
+        return float(loss), len(paths) * len(batches[0][0])
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
 
     def write_results(self) -> None:
         """Weights, ledger and metrics."""
-        space = self.supernet.space
         weights = {name: tensor.contiguous() for name, tensor in self.supernet.cpu().state_dict().items()}
         write_atomic(self.workspace.folder / "weights.safetensors", save(weights))
         fairness = {
-            "sampling": "strict",
+            "sampling": self.settings.sampling,
             "shared_gradients": self.settings.shared_gradients,
-            "choices": [str(choice) for choice in space.choices],
-            "layers": len(space.layers),
-            "backward_passes": self.ledger.steps * len(space.choices),
+            "choices": [str(choice) for choice in self.space.choices],
+            "layers": len(self.space.layers),
+            "backward_passes": self.ledger.backward_passes,
             **self.ledger.state(),
         }
         write_json(self.workspace.folder / "fairness.json", fairness)
@@ -144,7 +162,7 @@ class _Training:
             "supernet": self.supernet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "sampler": self.sampler.state(),
+            "sampling": self.sampling.state(),
             "ledger": self.ledger.state(),
             "metrics": self.metrics.rows,
         }
@@ -157,13 +175,13 @@ class _Training:
         self.supernet.load_state_dict(state["supernet"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.sampler.load_state(state["sampler"])
+        self.sampling.load_state(state["sampling"])
         self.ledger.load_state(state["ledger"])
         self.metrics.rows = state["metrics"]
 
 
-def load_supernet(weights: bytes, space: SearchSpace, num_classes: int) -> Supernet:
+def load_supernet(weights: bytes, space: Space, num_classes: int) -> AnySupernet:
     """A trained supernet from the content of its weights file."""
-    supernet = Supernet(space, num_classes)
+    supernet = build_supernet(space, num_classes)
     supernet.load_state_dict(load(weights))
     return supernet

@@ -38,13 +38,16 @@ class _Source:
     demonstration: bool = False
 
 
-def load_dataset(source: str, *, heldout: float, seed: int, cache: bool = True) -> Dataset:
+def load_dataset(
+    source: str, *, heldout: float, seed: int, train_images: int | None = None, cache: bool = True
+) -> Dataset:
     """Find, check and read a data set. Until all checks have passed, nothing is written.
 
     Args:
         source: a folder with `train/<class>/*` and `val/<class>/*`, or one of `NAMED_SOURCES`.
         heldout: part of the training images to hold out for scoring paths, within 0..1.
         seed: of the held-out split.
+        train_images: how many of the images that are not held out to train on; None for all.
         cache: whether decoded images of a folder are kept in the user's cache, and taken from there.
 
     Raises:
@@ -62,6 +65,9 @@ def load_dataset(source: str, *, heldout: float, seed: int, cache: bool = True) 
         names = ", ".join(NAMED_SOURCES)
         raise UserError(f"no such folder: {source}; give a folder that holds train/ and val/, or one of {names}{hint}")
     train, held = hold_out(found.train.labels, found.classes, heldout, seed)
+    if train_images is not None and train_images < len(train):
+        _, chosen = hold_out(found.train.labels[train], found.classes, train_images / len(train), seed)
+        train = train[chosen]
     return Dataset(
         name=found.name,
         classes=found.classes,
