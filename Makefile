@@ -22,6 +22,8 @@ ARGS =
 #:  bench       measure how fast the stages run on this machine
 #:  experiment-cifar10  search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
 #:  experiment-latency  profile this machine three times and check it on 60 networks: results/ and the README's table
+#:  experiment-search  compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and README
+#:  experiment-ranking  train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
 #:  report      write the report of RUN again (default: runs/TARGET-PRESET)
 #:  constraints fill in constraints.txt: what it has no line for gets its newest version
 #:  clean       remove what was built; never touches runs/ or .venv/
@@ -29,7 +31,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-cifar10 experiment-latency setup setup-dev test test-devices test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-cifar10 experiment-latency experiment-search experiment-ranking setup setup-dev test test-devices test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -112,6 +114,34 @@ experiment-latency: setup
 		--out runs/latency-host/$$run > runs/latency-host/$$run.json || exit; done
 	$(VENV)/bin/python -m fairnas.pipeline.results latency-host runs/latency-host/1.json runs/latency-host/2.json \
 		runs/latency-host/3.json
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+# TABLES holds nasbench201/nasbench201.csv and latency/nasbench201_latency.csv; three minutes.
+experiment-search: setup
+	$(VENV)/bin/python -m fairnas.pipeline.search.tabular_study --data "$(TABLES)"
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+# PROTOCOL=cpu is the reduced one, PROTOCOL= the full one, for a GPU. Stopped or paused (STOP_AFTER minutes of training,
+# exit code 75), the same command goes on.
+SPACE = macro
+PROTOCOL = cpu
+TRUTH =
+COLUMN = $(if $(filter macro,$(SPACE)),mean_acc,c10_test_200)
+ARCHITECTURES = 300
+STOP_AFTER =
+SAMPLINGS = strict-0 spos-0 strict-1 spos-1 expectation-0 expectation-scaled-0 one-shot-0
+RANKING = ranking-$(SPACE)$(if $(PROTOCOL),-$(PROTOCOL))
+
+experiment-ranking: setup
+	@if [ -z "$(TRUTH)" ]; then echo "experiment-ranking: TRUTH= must name the table of true accuracies of $(SPACE)" >&2; exit 2; fi
+	@for each in $(SAMPLINGS); do \
+	  run="runs/$(RANKING)/$$each"; \
+	  $(VENV)/bin/fairnas supernet --preset $(RANKING) --data "$(or $(DATA),cifar10)" --seed $${each##*-} \
+	    --set supernet.sampling=$${each%-*} --run "$$run" $(if $(STOP_AFTER),--stop-after $(STOP_AFTER)) || exit $$?; \
+	  $(VENV)/bin/fairnas rank --run "$$run" --truth "$(TRUTH)" --column $(COLUMN) --architectures $(ARCHITECTURES) || exit $$?; \
+	done
+	$(VENV)/bin/python -m fairnas.pipeline.ranking.study collect results/ranking_$(SPACE).json \
+	  $(foreach each,$(SAMPLINGS),"runs/$(RANKING)/$(each)")
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 bench: setup

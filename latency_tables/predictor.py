@@ -169,5 +169,10 @@ class Predictor:
 def _half_width(blocks: Sequence[Block], prices: Sequence[Price]) -> float:
     parts: dict[str, float] = defaultdict(float)
     for block, price in zip(blocks, prices, strict=True):
-        parts["extrapolated" if price.extrapolated else shape(block)] += price.latency_ms * price.error
+        parts[error_group(block, price)] += price.latency_ms * price.error
     return math.hypot(*parts.values())
+
+
+def error_group(block: Block, price: Price) -> str:
+    """What the errors of blocks are taken as one error by: their shape, or being extrapolated."""
+    return "extrapolated" if price.extrapolated else shape(block)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,21 +16,21 @@ from .blocks import Block, Cost
 from .search_space import BENCHMARKS, Architecture
 
 
-@dataclass(frozen=True)
 class BenchmarkSpace(ABC):
     """`len(choices)` candidates in each of `len(layers)` places.
 
-    Attributes:
+    Args:
         channels: width of the network, in its narrowest stage (NAS-Bench-201) or its stem (NAS-Bench-Macro).
-        width: multiplier of every channel count.
+        width: multiplier of every channel count that `channels` already holds.
     """
 
-    name: ClassVar[str]
-    description: ClassVar[str]
-    layers: ClassVar[tuple[str, ...]]
-    choices: ClassVar[tuple[str, ...]]
-    channels: int
-    width: float = 1.0
+    name: str
+    description: str
+    layers: tuple[str, ...]
+    choices: tuple[str, ...]
+
+    def __init__(self, channels: int, width: float = 1.0) -> None:
+        self.channels, self.width = channels, width
 
     @property
     def size(self) -> int:
@@ -40,7 +39,7 @@ class BenchmarkSpace(ABC):
 
     def scaled(self, width: float) -> Self:
         """The same space with every channel count multiplied by `width`."""
-        return replace(self, channels=max(1, round(self.channels * width / self.width)), width=width)
+        return type(self)(max(1, round(self.channels * width / self.width)), width)
 
     def architecture(self, choices: Sequence[int]) -> Architecture:
         """The architecture that takes `choices[l]` in place l."""

@@ -93,7 +93,8 @@ class Supernet(LayeredSupernet):
         """
         if architecture.se_ratio:
             raise ValueError(f"{architecture} has squeeze-and-excitation: the supernet has no weights for it")
-        modules = [*zip(_STEM, self.stem, strict=True), *zip(_HEAD, self.head, strict=True)]
+        stem, head = cast(nn.Sequential, self.stem), cast(nn.Sequential, self.head)
+        modules = [*zip(_STEM, stem, strict=True), *zip(_HEAD, head, strict=True)]
         for name, candidates, choice in zip(_layer_names(self.space), self.layers, architecture.choices, strict=True):
             modules.append((name, cast(nn.ModuleList, candidates)[choice]))
         return {f"{name}.{key}": value for name, module in modules for key, value in module.state_dict().items()}

@@ -13,11 +13,11 @@ from torch.nn import functional
 from ..latency_tables import Predictor, load_table
 from ..models import Supernet, get_space
 from .console import console
-from .fair_step import accumulate_fair_gradients
 from .provenance import machine
-from .sampling import StrictFairSampler
+from .sampling import StrictFairSampling
+from .search.algorithms.nsga2 import NSGA2
 from .search.costs import space_costs
-from .search.nsga2 import NSGA2
+from .supernet_step import accumulate_gradients
 
 RESOLUTION, WIDTH, BATCH, CLASSES = 48, 0.5, 128, 10
 Row = tuple[str, str, float, float]
@@ -37,13 +37,13 @@ def main() -> None:
 def fair_step() -> Row:
     """A fair step in channels_last beside the default layout; interleaved, the minimum counts."""
     space = get_space("b").scaled(WIDTH)
-    paths = StrictFairSampler(len(space.layers), len(space.choices), 0).sample()
+    paths = StrictFairSampling(len(space.layers), len(space.choices), 0).sample()
     labels = torch.randint(CLASSES, (BATCH,))
 
     def step(layout: torch.memory_format) -> Callable[[], object]:
         supernet = Supernet(space, CLASSES).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         images = torch.randn(BATCH, 3, RESOLUTION, RESOLUTION).contiguous(memory_format=layout)
-        return lambda: accumulate_fair_gradients(supernet, images, labels, paths, functional.cross_entropy)
+        return lambda: accumulate_gradients(supernet, [(images, labels)], paths, functional.cross_entropy)
 
     ours, plain = _interleaved(step(torch.channels_last), step(torch.contiguous_format), rounds=5)
     return f"fair step, 6 paths, batch {BATCH}, {RESOLUTION} px, channels_last / default layout", "s", ours, plain

@@ -28,6 +28,8 @@ from .runs import Workspace
 VERSION = 2
 OUTPUTS = ("picks.json", "measured.json", "table.json")
 
+_FLAGS = ("feasible", "on_front", "generation", "extrapolated")  # columns of pareto.csv that are no quantities
+
 Row: TypeAlias = dict[str, Any]
 BlocksOf: TypeAlias = Callable[[Architecture], Sequence[Block]]
 
@@ -174,7 +176,7 @@ def _next(
         prediction = Predictor(table).predict(blocks_of(Architecture.parse(row["architecture"])))
         if row["latency_ms"] < dropped["latency_ms"] and (not limit or prediction.latency_ms <= limit.ms):
             reserve.remove(row)
-            values = {name: row[name] for name in ("architecture", "accuracy", "latency_ms", "madds", "params")}
+            values = {name: value for name, value in row.items() if name not in _FLAGS}
             return {"name": dropped["name"], "extrapolated": bool(row["extrapolated"])} | values
     return None
 

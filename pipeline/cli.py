@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from .console import announce, console
-from .errors import UserError
+from .errors import Paused, UserError
 
 if TYPE_CHECKING:
     from ..models import Architecture
     from .pipeline import Pipeline
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
+PAUSED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 app = typer.Typer(
     name="fairnas",
@@ -97,10 +99,18 @@ def supernet(
     overrides: SetOption = None,
     seed: SeedOption = None,
     force: ForceOption = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES", help="Pause training then, with exit code 75; the same command goes on.", min=0
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the single-path supernet under strict fairness and score random paths of it."""
+    """Train the supernet, under strict fairness unless told otherwise, and score random paths of it."""
     with _opened(target, preset, data, run, overrides, seed, force) as work:
+        if stop_after is not None:
+            work.run.deadline = time.monotonic() + 60 * stop_after
         work.supernet()
         scores = json.loads((work.run.folder / "oneshot" / "scores.json").read_text())
         _answer(
@@ -187,13 +197,25 @@ def search(
     allow_unvalidated: AllowOption = False,
     serial: SerialOption = None,
     host: HostOption = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Share the search: postgresql://USER@HOST/DB (password: ~/.pgpass)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search the supernet for the target with NSGA-II.
+    """Search the supernet for the target.
 
     Limits: --set 'search.constraints=[latency_ms<=8, madds<=400e6]'; the default is the median network's latency.
+    Others: latency_upper_ms, latency_int8_ms, params, and accuracy>=0.6.
+
+    Faster: torchrun --nproc-per-node 4 -m -- fairnas.pipeline.cli search ...; or the same command with --storage on
+    several machines, each with a copy of the run folder.
+
+    Live: optuna-dashboard sqlite:///RUN/search/study.db
     """
     given = [*(overrides or []), *_device_overrides(allow_unvalidated, serial, host)]
+    if storage is not None:
+        given.append(f"search.storage={json.dumps(storage)}")
     with _opened(target, preset, data, run, given, seed, force) as work:
         work.search()
         picks = json.loads((work.run.folder / "picks" / "picks.json").read_text())
@@ -251,6 +273,57 @@ def export(
         work.retrain(chosen)
         work.export(chosen, latency_of_each=named is not None)
         _show_exports(work, list(chosen), as_json)
+
+
+@app.command()
+def rank(
+    truth: Annotated[
+        Path | None, typer.Option(help="CSV of true accuracies: NAS-Bench-201, NAS-Bench-Macro, or your own.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the accuracies in it.")] = None,
+    networks: Annotated[
+        int | None, typer.Option(help="Without --truth: how many networks are trained stand-alone.", min=2)
+    ] = None,
+    architectures: Annotated[
+        int | None, typer.Option(help="With --truth: how many of its architectures are scored; 0 for all.", min=0)
+    ] = None,
+    target: TargetOption = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Default: the configuration of the run folder, else quickstart.")
+    ] = None,
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Certify how well the supernet ranks: its scores against true accuracies, with intervals.
+
+    fairnas rank --run runs/macro --truth nas_bench_macro_cifar10.csv --column mean_acc
+
+    fairnas rank --run runs/pixel-quickstart --networks 12
+
+    Interrupted? The same command goes on where it stopped.
+    """
+    if truth is not None and networks is not None:
+        raise UserError("--truth and --networks exclude each other: the truth is a table, or trained")
+    if truth is None and (column is not None or architectures is not None):
+        raise UserError("--column and --architectures belong to --truth FILE; networks to be trained are --networks N")
+    given = list(overrides or [])
+    if networks is not None:
+        given.append(f"rank.networks={networks}")
+    if architectures is not None:
+        given.append(f"rank.architectures={architectures or 'null'}")
+    own = run / "config.yaml" if run else None
+    source = preset or (str(own) if own and own.is_file() else "quickstart")
+    with _opened(target, source, data, run, given, seed, force) as work:
+        work.rank(truth, column)
+        work.report()
+        from .ranking.summary import in_words
+
+        certificate = json.loads((work.run.folder / "rank" / "certificate.json").read_text())
+        _answer(as_json, certificate, in_words(certificate))
 
 
 @app.command()
@@ -359,17 +432,22 @@ def _opened(
     config = load_config(preset, [*sources, *(overrides or [])], target=target, seed=seed)
 
     from ..latency_tables import get_target
-    from .pipeline import STAGES, Pipeline, open_dataset
+    from .pipeline import STAGES, Pipeline, follow_search, open_dataset
     from .runs import Run
+    from .search import ranks
 
     get_target(config.target)
     if force is not None and force not in STAGES:
         raise UserError(f"unknown stage '{force}': choose from {', '.join(STAGES)}")
-    dataset = open_dataset(config)
-    with Run(run or Path("runs") / f"{config.target}-{config.preset}") as held:
-        if force is not None:
-            held.forced = set(STAGES[STAGES.index(force) :])
-        yield Pipeline(config, held, dataset)
+    with ranks.joined():
+        if not ranks.is_first():
+            follow_search(config)
+            raise typer.Exit
+        dataset = open_dataset(config)
+        with Run(run or Path("runs") / f"{config.target}-{config.preset}") as held:
+            if force is not None:
+                held.forced = set(STAGES[STAGES.index(force) :])
+            yield Pipeline(config, held, dataset)
 
 
 def _device_overrides(allow_unvalidated: bool, serial: str | None, host: str | None) -> list[str]:
@@ -461,11 +539,14 @@ def _table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) 
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line and exit code 2, Ctrl-C is exit code 130."""
+    """Run the command; a user's mistake is one line and exit code 2, Ctrl-C is 130, an agreed pause is 75."""
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except Paused:
+        console.print("[yellow]time is up: run the same command again to go on from where it stopped[/]")
+        code = PAUSED
     except Exception as error:
         code = 2
         # A misspelt command line raises click's exceptions, and newer versions of typer carry a click of their own.

@@ -15,14 +15,13 @@ from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
-from ..models import list_spaces
+from ..models import BENCHMARKS, any_space
 from .errors import UserError
 from .schedule import make_scheduler
 from .search.constraints import Constraint
+from .search.quantities import Quantity
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
-
-Quantity = Literal["accuracy", "latency_ms", "madds", "params"]
 
 
 class Section(BaseModel):
@@ -35,13 +34,16 @@ class DataConfig(Section):
     """Which images, and how many of the training images score paths instead of training."""
 
     source: str = "digits"
+    train_images: int | None = Field(
+        default=None, ge=2, description="train the supernet on so many of the training images; empty means on all"
+    )
     heldout: float = Field(default=0.2, gt=0, lt=1, description="share of the training images that only score paths")
 
 
 class SizeConfig(Section):
     """A size that a network is trained, stated or exported at."""
 
-    resolution: int = Field(ge=32, le=1024, description="height and width of the images, in pixels")
+    resolution: int = Field(ge=16, le=1024, description="height and width of the images, in pixels")
     width: float = Field(default=1.0, ge=0.1, le=4.0, description="multiplier of every channel count")
 
 
@@ -64,13 +66,27 @@ class AugmentConfig(Section):
 
 
 class SupernetConfig(Section):
-    """Single-path supernet training under strict fairness (FairNAS, Algorithm 1)."""
+    """Supernet training, under strict fairness (FairNAS, Algorithm 1) unless another sampling is named."""
 
-    epochs: int = Field(ge=1)
+    sampling: Literal[
+        "strict", "expectation", "expectation-scaled", "spos", "one-shot", "proportional", "independent"
+    ] = Field(default="strict", description="which paths an update trains")
+    expectation_passes: int = Field(default=6, ge=1, description="k: passes per update of the expectation samplings")
+    path_dropout: float = Field(
+        default=0.05, ge=0, lt=1, description="one-shot: chance at the end that all candidates of a layer were dropped"
+    )
+    proportional_pool: int = Field(default=1000, ge=1, description="architectures that proportional sampling draws on")
+    unsampled: Literal["frozen", "drift"] = Field(
+        default="frozen", description="whether momentum and weight decay move a block that the loss did not reach"
+    )
+    epochs: int = Field(
+        ge=1, description="under strict fairness; other samplings get as many backward passes, so they see more images"
+    )
     batch_size: int = Field(ge=2)
     lr: float = Field(default=0.045, gt=0)
     warmup_epochs: int = Field(default=0, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
     weight_decay: float = Field(default=4e-5, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     init: Literal["independent", "aligned"] = Field(
@@ -89,6 +105,9 @@ class LatencyConfig(Section):
     """How blocks are timed, or which table is used instead of the target's own."""
 
     table: str | None = Field(default=None, description="path of a latency table that replaces the target's")
+    int8_table: str | None = Field(
+        default=None, description="path of the table of quantised networks, for latency_int8_ms"
+    )
     rounds: int = Field(default=100, ge=3, description="interleaved rounds at most; times that have settled need fewer")
     calibration_networks: int = Field(
         default=10, ge=0, description="whole networks timed to calibrate the sum of the blocks; 0 leaves it as it is"
@@ -114,24 +133,101 @@ class ScoringConfig(Section):
     )
     calibration_images: int = Field(default=512, ge=2)
     batch_size: int = Field(default=256, ge=2)
+    memory_gib: float = Field(
+        default=2.0, gt=0, description="of images on their way through a path; decides how long it takes, never a score"
+    )
     random_paths: int = Field(default=50, ge=1, description="random paths whose accuracy is reported")
 
 
-class SearchConfig(Section):
-    """NSGA-II over the architectures of the space."""
+class ControllerConfig(Section):
+    """The LSTM that proposes choices, trained by PPO; the papers give none of its sizes."""
 
+    hidden: int = Field(default=100, ge=1, description="units of the LSTM")
+    embedding: int = Field(default=32, ge=1, description="numbers that stand for a choice")
+    lr: float = Field(default=3.5e-4, gt=0)
+    epochs: int = Field(default=4, ge=1, description="PPO updates per generation, over all of its proposals")
+    clip: float = Field(default=0.2, gt=0, lt=1, description="how far PPO lets a probability move, as a share")
+    entropy: float = Field(default=0.01, ge=0, description="weight of the entropy, which keeps proposals varied")
+    baseline_decay: float = Field(default=0.9, ge=0, lt=1, description="of the moving average of the rewards")
+    gradient_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to it")
+
+
+class HierarchicalMutationConfig(Section):
+    """Who decides how a child mutates (MoreMNAS; FairNAS, section 4.1)."""
+
+    ratio: float = Field(default=0.8, ge=0, le=1, description="share of the children that mutate at all")
+    random: float = Field(default=0.2, ge=0, description="share of those that change at random")
+    reinforced: float = Field(default=0.65, ge=0, description="share that the controller decides")
+    prior: float = Field(default=0.15, ge=0, description="share that takes what survivors carry")
+    reward: Literal["rank", "hypervolume"] = Field(
+        default="rank",
+        description="of the controller: share of the population that is less fit, or what the front gained",
+    )
+    controller: ControllerConfig = ControllerConfig()
+
+    @model_validator(mode="after")
+    def _shares_have_a_sum(self) -> HierarchicalMutationConfig:
+        if self.random + self.reinforced + self.prior <= 0:
+            raise ValueError("one of random, reinforced and prior must be above 0")
+        return self
+
+
+class MnasNetConfig(Section):
+    """PPO on accuracy * (cost / target) ** exponent, a factor per cost (MnasNet, equation 2)."""
+
+    exponent: float = Field(default=-0.07, le=0)
+    targets: dict[Quantity, float] = Field(
+        default={}, description="by quantity; empty means its limit, or else the median of the first generation"
+    )
+    controller: ControllerConfig = ControllerConfig(epochs=10)
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_are_positive(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(target <= 0 for target in value.values()):
+            raise ValueError("a target must be above 0")
+        return value
+
+
+class RegularizedEvolutionConfig(Section):
+    """Regularised evolution (Real et al. 2019), for one objective."""
+
+    alive: int = Field(default=100, ge=1, description="genomes that live at a time")
+    sample: int = Field(default=25, ge=1, description="of which the best becomes a parent")
+    objective: Quantity = "accuracy"
+
+
+class SearchConfig(Section):
+    """Search over the architectures of the space."""
+
+    algorithm: Literal["nsga2-reinforced", "nsga2", "random", "mnasnet", "regularized-evolution"] = "nsga2-reinforced"
     population: int = Field(default=64, ge=4)
     generations: int = Field(ge=1)
     objectives: dict[Quantity, Literal["maximize", "minimize"]] = {"accuracy": "maximize", "latency_ms": "minimize"}
     constraints: list[str] = Field(
         default=["latency_ms<=median"],
-        description="quantity<=number, or <=median: what the median network of the space has",
+        description="cost<=number, or <=median: what the median network of the space has; accuracy>=number",
     )
     picks: int = Field(default=3, ge=1)
+    workers: int | None = Field(
+        default=None, ge=1, description="threads that score, each with a copy of the supernet; empty: one per core"
+    )
+    chunk: int = Field(
+        default=16, ge=1, description="architectures that a worker scores together; a kill loses no more than those"
+    )
+    storage: str | None = Field(
+        default=None,
+        exclude=True,  # it may hold a password, and decides nothing
+        repr=False,
+        description="postgresql://USER@HOST/DATABASE, where several commands share the search",
+    )
     crossover_probability: float = Field(default=0.9, ge=0, le=1)
     mutation_probability: float | None = Field(
         default=None, gt=0, le=1, description="per layer; empty means 1 / layers"
     )
+    hierarchical_mutation: HierarchicalMutationConfig = HierarchicalMutationConfig()
+    mnasnet: MnasNetConfig = MnasNetConfig()
+    regularized_evolution: RegularizedEvolutionConfig = RegularizedEvolutionConfig()
 
     @field_validator("constraints")
     @classmethod
@@ -141,6 +237,16 @@ class SearchConfig(Section):
         if len(set(quantities)) < len(quantities):
             raise ValueError("a quantity can be limited once")
         return [str(constraint) for constraint in constraints]
+
+    @property
+    def quantities(self) -> set[str]:
+        """Everything that is aimed at or limited."""
+        return {*self.objectives, *(constraint.quantity for constraint in self.parsed_constraints)}
+
+    @property
+    def parsed_constraints(self) -> list[Constraint]:
+        """The constraints, read."""
+        return [Constraint.parse(text) for text in self.constraints]
 
     @field_validator("objectives")
     @classmethod
@@ -219,6 +325,28 @@ class RetrainConfig(Section):
         )
 
 
+class RankConfig(Section):
+    """How the supernet's ranking is certified, and what is measured of its choice blocks."""
+
+    architectures: int | None = Field(
+        default=1000, ge=2, description="how many of a table of the truth are scored; empty means all"
+    )
+    networks: int = Field(default=12, ge=2, description="how many are trained stand-alone where there is no table")
+    spacing: Literal["random", "quantiles", "even"] = Field(
+        default="quantiles",
+        description="which: any; every k-th in the order of a quantity; or evenly spaced values of it, which flatters",
+    )
+    spaced_by: Literal["madds", "params", "truth"] = "madds"
+    seed: int = Field(default=0, ge=0, description="of that choice: apart from the run's, to compare runs on the same")
+    resamples: int = Field(default=1000, ge=100, description="of the bootstrap")
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    bn_architectures: int = Field(
+        default=100, ge=0, description="scored in every batch-norm mode, to compare the modes; 0 leaves that out"
+    )
+    similarity_images: int = Field(default=32, ge=2, description="on which the blocks of a layer are compared")
+    similarity_paths: int = Field(default=4, ge=1, description="random paths that lead these images to a layer")
+
+
 class ExportConfig(Section):
     """What is written for deployment, and how closely it must agree with PyTorch."""
 
@@ -243,14 +371,22 @@ class Config(Section):
     scoring: ScoringConfig = ScoringConfig()
     search: SearchConfig
     retrain: RetrainConfig
+    rank: RankConfig = RankConfig()
     export: ExportConfig = ExportConfig()
 
     @field_validator("space")
     @classmethod
     def _space_exists(cls, value: str) -> str:
-        if value not in list_spaces():
-            raise ValueError(f"unknown search space '{value}': choose from {', '.join(list_spaces())}")
+        any_space(value)
         return value
+
+    @model_validator(mode="after")
+    def _images_fit_the_space(self) -> Config:
+        if self.space not in BENCHMARKS and min(self.proxy.resolution, self.deploy.resolution) < 32:
+            raise ValueError(f"space {self.space} halves its input five times: resolutions must be at least 32")
+        if self.space in BENCHMARKS and self.supernet.init == "aligned":
+            raise ValueError(f"supernet.init=aligned is for mobile spaces, not for {self.space}")
+        return self
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Config:
@@ -292,8 +428,7 @@ def load_config(preset: str, overrides: Sequence[str] = (), **top_level: Any) ->
     Raises:
         UserError: unknown preset or key (the nearest valid name is given), or a value out of range.
     """
-    values = _read_preset(preset)
-    values["preset"] = Path(preset).stem
+    values = {"preset": Path(preset).stem} | _read_preset(preset)  # a run's own config.yaml names the one it had
     values.update({key: value for key, value in top_level.items() if value is not None})
     for text in overrides:
         _override(values, text)

@@ -5,5 +5,5 @@ class UserError(Exception):
     """A mistake of the user's, shown as one line."""
 
 
-class Paused(Exception):
+class Paused(Exception):  # noqa: N818 - not an error
     """The time that a command was given is over; the same command goes on from its last checkpoint."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import cast
 
 from ..latency_tables import (
     Device,
@@ -24,21 +27,29 @@ from ..latency_tables import (
     require_trust,
 )
 from ..latency_tables.files import sha256_json, write_atomic, write_json
-from ..models import Architecture, Block, Supernet, get_space
+from ..latency_tables.table import Precision
+from ..models import AnySupernet, Architecture, Block, SearchSpace, Supernet, any_space, get_space
 from . import check_picks, evaluate, export, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
 from .errors import UserError
 from .provenance import commit
+from .ranking import TRUTH_PREFIX, certificate, similarity
+from .ranking.sample import choose, random_pool
+from .ranking.truth import Truth, read_truth, truth_of_trained
 from .report import write_report
 from .runs import Run, Stage, Workspace
+from .search import ranks
 from .search import stage as search
+from .search.constraints import limits_of
 from .search.costs import space_costs
+from .search.problem import Problem
+from .search.scoring import SharedScorer, ThreadedScorer
 
-STAGES = ("latency", "supernet", "oneshot", "search", "picks", "retrain", "export", "report")
+STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 LATENCY_VERSION = 2
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
 
 
@@ -54,9 +65,20 @@ class Pipeline:
     def __init__(self, config: Config, run: Run, dataset: Dataset) -> None:
         self.config, self.run, self.dataset = config, run, dataset
         self.target = get_target(config.target)
-        self.proxy_space = get_space(config.space).scaled(config.proxy.width)
-        self.deploy_space = get_space(config.space).scaled(config.deploy.width)
+        self.proxy_space = any_space(config.space).scaled(config.proxy.width)
         run.write_config(config.to_yaml())
+
+    @cached_property
+    def deploy_space(self) -> SearchSpace:
+        """The space at the width that is deployed.
+
+        Raises:
+            UserError: it is a benchmark's, whose networks are not deployed.
+        """
+        try:
+            return get_space(self.config.space).scaled(self.config.deploy.width)
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
     def everything(self) -> None:
         """All stages."""
@@ -79,6 +101,7 @@ class Pipeline:
                     "proxy": config.proxy.model_dump(),
                     "supernet": config.supernet.model_dump(exclude={"checkpoint_seconds"}),
                     "heldout": config.data.heldout,
+                    "train_images": config.data.train_images,
                 },
                 {"dataset": self.dataset.digest},
                 train_supernet.OUTPUTS,
@@ -89,10 +112,38 @@ class Pipeline:
             Stage(
                 "oneshot",
                 evaluate.VERSION,
-                {"seed": config.seed, "proxy": config.proxy.model_dump(), "scoring": config.scoring.model_dump()},
+                {
+                    "seed": config.seed,
+                    "proxy": config.proxy.model_dump(),
+                    "scoring": config.scoring.model_dump(exclude={"memory_gib"}),
+                },
                 {"supernet": self.run.digest("supernet", "weights.safetensors")},
                 evaluate.OUTPUTS,
                 lambda work: evaluate.score_random_paths(self._supernet, self.dataset, config, work),
+            )
+        )
+        self._compare_blocks()
+
+    def _compare_blocks(self) -> None:
+        """Measure how alike the choice blocks of each layer have become."""
+        seed, count, paths = self.config.seed, self.config.rank.similarity_images, self.config.rank.similarity_paths
+
+        def work(workspace: Workspace) -> None:
+            similarity.compare_blocks(
+                self._supernet, self.dataset.heldout, count, self.config.proxy.resolution, paths, seed, workspace
+            )
+
+        self.run.execute(
+            Stage(
+                "similarity",
+                similarity.VERSION,
+                {"seed": seed, "proxy": self.config.proxy.model_dump(), "images": count, "paths": paths},
+                {
+                    "supernet": self.run.digest("supernet", "weights.safetensors"),
+                    "dataset": self.dataset.digest,
+                },
+                similarity.OUTPUTS,
+                work,
             )
         )
 
@@ -115,33 +166,39 @@ class Pipeline:
         self.latency()
         predictor = self._predictor("latency")
         _announce(require_trust(predictor.table, config.latency.allow_unvalidated), predictor.table)
-        costs = space_costs(self.deploy_space, predictor, config.deploy.resolution, len(self.dataset.classes))
+        int8 = self._int8_predictor() if "latency_int8_ms" in config.search.quantities else None
+        size = config.deploy.resolution, len(self.dataset.classes)
+        costs = space_costs(self.deploy_space, predictor, *size, int8)
         satisfiability = search.check_constraints(config.search, self.deploy_space, costs)
         self.supernet()
+        inputs = {
+            "supernet": self.run.digest("supernet", "weights.safetensors"),
+            "latency": self.run.digest("latency", "table.json"),
+        }
+        if int8 is not None:
+            inputs["latency_int8"] = self.run.digest("latency/int8", "table.json")
 
         def work(workspace: Workspace) -> None:
-            scorer = evaluate.PathScorer(self._supernet, self.dataset, config)
-            search.search(config.search, config.seed, self.deploy_space, costs, satisfiability, scorer.score, workspace)
+            limits = limits_of(config.search.parsed_constraints, satisfiability)
+            scorer = self._shared_scorer()
+            problem = Problem(config.search, config.seed, self.deploy_space, costs, limits, scorer)
+            search.search(problem, satisfiability, workspace, study=f"fairnas-{config.space}-{own.key[:12]}")
 
-        self.run.execute(
-            Stage(
-                "search",
-                search.VERSION,
-                {
-                    "seed": config.seed,
-                    "proxy": config.proxy.model_dump(),
-                    "deploy": config.deploy.model_dump(),
-                    "scoring": config.scoring.model_dump(exclude={"random_paths"}),
-                    "search": config.search.model_dump(),
-                },
-                {
-                    "supernet": self.run.digest("supernet", "weights.safetensors"),
-                    "latency": self.run.digest("latency", "table.json"),
-                },
-                search.OUTPUTS,
-                work,
-            )
+        own = Stage(
+            "search",
+            search.VERSION,
+            {
+                "seed": config.seed,
+                "proxy": config.proxy.model_dump(),
+                "deploy": config.deploy.model_dump(),
+                "scoring": config.scoring.model_dump(exclude={"random_paths", "memory_gib"}),
+                "search": config.search.model_dump(exclude={"workers", "chunk"}),
+            },
+            inputs,
+            search.OUTPUTS,
+            work,
         )
+        self.run.execute(own)
         self._check_picks()
         picks = {name: str(architecture) for name, architecture in self.picks().items()}
         for stage in self.run.stages():
@@ -151,15 +208,32 @@ class Pipeline:
             if kind in ("retrain", "export") and name.startswith("pick-") and stale:
                 self.run.discard(stage)
 
+    def _int8_predictor(self) -> Predictor:
+        """The latency of quantised networks, from a given table or measured."""
+        blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
+        self.run.execute(self._latency_stage("latency/int8", blocks, precision="int8"))
+        predictor = self._predictor("latency/int8")
+        _announce(require_trust(predictor.table, self.config.latency.allow_unvalidated), predictor.table)
+        return predictor
+
+    def _shared_scorer(self) -> SharedScorer:
+        """Threads that score, on all ranks where torchrun started several."""
+        scorer = _threaded_scorer(self._supernet, self.dataset, self.config)
+        if not ranks.are_several():
+            return scorer
+        weights = (self.run.folder / "supernet" / "weights.safetensors").read_bytes()
+        return ranks.RankedScorer(scorer, weights, self.dataset.digest)
+
     def _check_picks(self) -> None:
         """Measure the search's picks where the target's device is there."""
         rounds = self._rounds
         history = json.loads((self.run.folder / "search" / "history.json").read_text())
-        limits = dict(text.split("<=") for text in history["constraints"])
+        limits = {name: float(ms) for name, ms in (re.split("<=|>=", text) for text in history["constraints"])}
         limit = None
-        if "latency_ms" in limits:
-            is_relative = "latency_ms<=median" in self.config.search.constraints
-            limit = check_picks.Limit(float(limits["latency_ms"]), is_relative)
+        # A limit on the upper end of the interval is one on what is measured, too.
+        if named := sorted((limits[name], name) for name in ("latency_ms", "latency_upper_ms") if name in limits):
+            ms, name = named[0]
+            limit = check_picks.Limit(ms, is_relative=f"{name}<=median" in self.config.search.constraints)
 
         def work(workspace: Workspace) -> None:
             check_picks.check_picks(
@@ -204,9 +278,73 @@ class Pipeline:
                 if architecture.se_ratio or architecture.space != self.config.space:
                     raise UserError(f"the supernet has no weights for {name}: add --set retrain.init=scratch")
 
-    def retrain(self, networks: dict[str, Architecture]) -> None:
-        """Train networks stand-alone."""
-        config = self.config
+    def rank(self, table: Path | None = None, column: str | None = None) -> None:
+        """Certify the supernet's ranking against a table of true accuracies, or against networks trained stand-alone.
+
+        Raises:
+            UserError: the table cannot be read, or there is none and the space's networks cannot be trained.
+        """
+        config, settings, space = self.config, self.config.rank, self.proxy_space
+        truth = read_truth(table, column, space) if table else None
+        if truth is None and not isinstance(space, SearchSpace):
+            raise UserError(
+                f"networks of space {space.name} are not trained here: add --truth FILE, the benchmark's table"
+            )
+        candidates = list(truth.accuracies) if truth else random_pool(space, settings.seed)
+        chosen = choose(
+            candidates,
+            (settings.architectures or len(truth.accuracies)) if truth else settings.networks,
+            settings.spacing,
+            settings.spaced_by,
+            space,
+            config.proxy.resolution,
+            len(self.dataset.classes),
+            settings.seed,
+            truth.accuracies if truth else None,
+        )
+        self.supernet()
+        truth = truth or self._train_truth(chosen)
+        trained = json.loads((self.run.folder / "supernet" / "fairness.json").read_text())
+        facts = {key: trained[key] for key in ("sampling", "steps", "backward_passes") if key in trained}
+        self.run.execute(
+            Stage(
+                "rank",
+                certificate.VERSION,
+                {
+                    "proxy": config.proxy.model_dump(),
+                    "scoring": config.scoring.model_dump(exclude={"random_paths", "memory_gib"}),
+                    "rank": settings.model_dump(exclude={"similarity_images", "similarity_paths"}),
+                },
+                {
+                    "supernet": self.run.digest("supernet", "weights.safetensors"),
+                    "dataset": self.dataset.digest,
+                    "truth": truth.digest,
+                },
+                certificate.OUTPUTS,
+                lambda work: certificate.write_certificate(
+                    self._supernet,
+                    chosen,
+                    len(candidates),
+                    truth,
+                    facts | {"seed": config.seed},
+                    self.dataset,
+                    config,
+                    work,
+                ),
+            )
+        )
+
+    def _train_truth(self, architectures: Sequence[Architecture]) -> Truth:
+        """Train networks stand-alone, each a stage; from random weights: the supernet's own would flatter it."""
+        scratch = self.config.retrain.model_copy(update={"init": "scratch"})
+        networks = {f"{TRUTH_PREFIX}{_short_digest(a)}": a for a in architectures}
+        self.retrain(networks, self.config.model_copy(update={"retrain": scratch}))
+        results = [json.loads((self.run.folder / "retrain" / name / "result.json").read_text()) for name in networks]
+        return truth_of_trained(results, scratch.batch_size, len(self.dataset.val))
+
+    def retrain(self, networks: dict[str, Architecture], config: Config | None = None) -> None:
+        """Train networks stand-alone, with the run's configuration or another."""
+        config = config or self.config
         inherited = config.retrain.init == "inherited"
         inputs = {"dataset": self.dataset.digest}
         if inherited:
@@ -225,7 +363,7 @@ class Pipeline:
                     inputs,
                     retrain.OUTPUTS,
                     lambda work, name=name, architecture=architecture: retrain.retrain(
-                        name, architecture, config, self.dataset, work, self._supernet if inherited else None
+                        name, architecture, config, self.dataset, work, self._mobile_supernet if inherited else None
                     ),
                 )
             )
@@ -306,22 +444,33 @@ class Pipeline:
         space = get_space(architecture.space).scaled(self.config.deploy.width)
         return space.blocks(architecture, self.config.deploy.resolution, len(self.dataset.classes))
 
-    def _latency_stage(self, name: str, blocks: Sequence[Block], architecture: Architecture | None = None) -> Stage:
+    def _latency_stage(
+        self,
+        name: str,
+        blocks: Sequence[Block],
+        architecture: Architecture | None = None,
+        precision: Precision = PRECISION,
+    ) -> Stage:
         """A stage that leaves `table.json` and `validation.json`, and raw samples where it measures.
 
         Args:
             name: the stage's name.
             blocks: what the table must price.
             architecture: the only network that it is for; None for the whole space.
+            precision: of the models whose latency it is.
 
         Raises:
             LatencyError: the target's table cannot price one of the blocks.
         """
-        source = self.config.latency.table or (self.target.table if self.device is None else None)
+        settings = self.config.latency
+        if precision == PRECISION:
+            source = settings.table or (self.target.table if self.device is None else None)
+        else:
+            source = settings.int8_table
         if source is not None or self.device is None:
-            return self._given_table_stage(name, source, blocks)
-        device, settings = self.device, self.config.latency
-        plan = Plan(self._rounds, PRECISION, settings.calibration_networks, settings.validation_networks)
+            return self._given_table_stage(name, source, blocks, precision)
+        device = self.device
+        plan = Plan(self._rounds, precision, settings.calibration_networks, settings.validation_networks)
         size = self.config.deploy.resolution, len(self.dataset.classes)
 
         def work(workspace: Workspace) -> None:
@@ -338,7 +487,7 @@ class Pipeline:
             LATENCY_VERSION,
             {
                 "target": self.target.name,
-                "latency": settings.model_dump(exclude={"allow_unvalidated", "table"}),
+                "latency": settings.model_dump(exclude={"allow_unvalidated", "table", "int8_table"}),
                 "blocks": _digest(blocks),
             },
             {"device": self._device_digest()},
@@ -346,15 +495,18 @@ class Pipeline:
             work,
         )
 
-    def _given_table_stage(self, name: str, source: str | None, blocks: Sequence[Block]) -> Stage:
+    def _given_table_stage(self, name: str, source: str | None, blocks: Sequence[Block], precision: Precision) -> Stage:
         """A stage that takes a table that is there already."""
+        key = "table" if precision == PRECISION else f"{precision}_table"
         if source is None:
-            raise UserError(f"target {self.target.name} has no device and no table: add --set latency.table=PATH")
-        table = load_table(source)
-        if table.precision != PRECISION:
             raise UserError(
-                f"latency table {table.name} is of {table.precision} models, and networks are exported as {PRECISION}: "
-                "measure the device again with `fairnas profile`"
+                f"target {self.target.name} has no device and no {precision} table: add --set latency.{key}=PATH"
+            )
+        table = load_table(source)
+        if table.precision != precision:
+            raise UserError(
+                f"latency table {table.name} is of {table.precision} models, and latency.{key} must be of {precision} "
+                f"ones: measure the device with `fairnas profile --precision {precision}`"
             )
         Predictor(table).check_covers(blocks)
         return Stage(
@@ -399,8 +551,13 @@ class Pipeline:
     def _predictor(self, stage: str) -> Predictor:
         return Predictor(LatencyTable.load(self.run.folder / stage / "table.json"))
 
+    @property
+    def _mobile_supernet(self) -> Supernet:
+        """The supernet of a space whose networks are trained and deployed."""
+        return cast(Supernet, self._supernet)
+
     @cached_property
-    def _supernet(self) -> Supernet:
+    def _supernet(self) -> AnySupernet:
         weights = (self.run.folder / "supernet" / "weights.safetensors").read_bytes()
         return train_supernet.load_supernet(weights, self.proxy_space, len(self.dataset.classes))
 
@@ -408,16 +565,40 @@ class Pipeline:
 def network_names(networks: Sequence[tuple[str, Architecture]]) -> dict[str, Architecture]:
     """Folder names for networks given by name or text: published names stay, others get a digest of their text."""
     return {
-        text
-        if ":" not in text
-        else f"network-{hashlib.sha256(str(architecture).encode()).hexdigest()[:8]}": architecture
+        text if ":" not in text else f"network-{_short_digest(architecture)}": architecture
         for text, architecture in networks
     }
 
 
+def _short_digest(architecture: Architecture) -> str:
+    return hashlib.sha256(str(architecture).encode()).hexdigest()[:8]
+
+
+def follow_search(config: Config) -> None:
+    """What torchrun's ranks other than the first do: score what that one sends them."""
+    console.quiet = True
+    try:
+        dataset = open_dataset(config)
+        space = any_space(config.space).scaled(config.proxy.width)
+
+        def build(weights: bytes) -> SharedScorer:
+            supernet = train_supernet.load_supernet(weights, space, len(dataset.classes))
+            return _threaded_scorer(supernet, dataset, config)
+
+        ranks.follow(build, space.architecture, dataset.digest)
+    finally:
+        console.quiet = False
+
+
+def _threaded_scorer(supernet: AnySupernet, dataset: Dataset, config: Config) -> ThreadedScorer:
+    return ThreadedScorer(lambda: evaluate.PathScorer(supernet, dataset, config), config.search.workers)
+
+
 def open_dataset(config: Config) -> Dataset:
     """Check and load the images before anything is written."""
-    dataset = load_dataset(config.data.source, heldout=config.data.heldout, seed=config.seed)
+    dataset = load_dataset(
+        config.data.source, heldout=config.data.heldout, seed=config.seed, train_images=config.data.train_images
+    )
     sizes = f"{len(dataset.train):,} to train, {len(dataset.heldout):,} held out, {len(dataset.val):,} to validate"
     console.print(f"images   {dataset.name}: {len(dataset.classes)} classes, {sizes}")
     if dataset.demonstration:

@@ -120,15 +120,20 @@ def _summarise_pick(folder: Path) -> dict[str, Any]:
 
 def with_tables(text: str) -> str:
     """The README with every `<!-- table: NAME -->` ... `<!-- end -->` filled in from results/NAME.json."""
-    # Both take a second to import, and only this command needs them.
+    # These take a second to import, and only this command needs them.
     from ..latency_tables.fits.markdown import latency_fits_markdown
     from ..latency_tables.warm_start_study import to_markdown
+    from .ranking.study import to_markdown as ranking_markdown
+    from .search.tabular_study import to_markdown as search_markdown
 
     tables: dict[str, Callable[[dict[str, Any]], str]] = {
         "cifar10_cpu": _cifar10_cpu,
         "latency_host": _latency_host,
         "latency_fits": latency_fits_markdown,
         "warm_start": to_markdown,
+        "search_hypervolume": search_markdown,
+        "ranking_macro": ranking_markdown,
+        "ranking_nasbench201": ranking_markdown,
     }
 
     def fill(match: re.Match[str]) -> str:

@@ -22,7 +22,7 @@ from .schedule import make_scheduler
 from .supernet_step import Batch, accumulate_gradients
 from .training import Metrics, autocast, to_device, training_device
 
-VERSION = 1
+VERSION = 2
 OUTPUTS = ("weights.safetensors", "fairness.json", "metrics.jsonl")
 LOG_EVERY = 10
 

@@ -68,6 +68,8 @@ def load_dataset(
     if train_images is not None and train_images < len(train):
         _, chosen = hold_out(found.train.labels[train], found.classes, train_images / len(train), seed)
         train = train[chosen]
+    # Folders are read class by class; a batch of held-out images must not be one class, whose statistics are its own.
+    held = held[torch.randperm(len(held), generator=torch.Generator().manual_seed(seed))]
     return Dataset(
         name=found.name,
         classes=found.classes,

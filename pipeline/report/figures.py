@@ -65,8 +65,8 @@ def pareto(run: RunFiles, cost: str, styles: Mapping[str, NetworkStyle]) -> Plot
     outside = [s for s in points if not s.on_front and not s.feasible]
     plane = len(run.objectives) == 2
     figure = go.Figure(layout=base_layout(460))
-    _add_scored(figure, _thinned(outside), cost, f"over a limit ({count(len(outside))})", "x-thin-open", SCORED)
-    _add_scored(figure, _thinned(cloud), cost, f"scored ({count(len(cloud))})", "circle", SCORED)
+    _add_scored(figure, thinned(outside), cost, f"over a limit ({count(len(outside))})", "x-thin-open", SCORED)
+    _add_scored(figure, thinned(cloud), cost, f"scored ({count(len(cloud))})", "circle", SCORED)
     _add_scored(figure, front, cost, f"front ({count(len(front))})", "circle", FRONT, line=plane)
     limit = next((c for c in run.constraints if c.quantity == cost), None)
     costs = _scale([s.values[cost] for s in points] + [number(pick.get(cost)) for pick in run.picks], AXES[cost][1])
@@ -86,7 +86,7 @@ def pareto(run: RunFiles, cost: str, styles: Mapping[str, NetworkStyle]) -> Plot
         caption.append(note)
     for pick in run.picks:
         _add_pick(figure, pick, cost, styles[pick["name"]], x_range)
-    _axes(figure, AXES[cost][0], AXES["accuracy"][0])
+    axes(figure, AXES[cost][0], AXES["accuracy"][0])
     figure.update_xaxes(range=x_range)
     figure.update_yaxes(range=_padded(heights, above=0.12))
     return Plot(
@@ -128,7 +128,7 @@ def fairness(ledger: Mapping[str, Any], counts: Sequence[Sequence[float]]) -> Pl
         ),
         layout=base_layout(90 + 38 * len(choices)),
     )
-    _axes(figure, "Layer", "")
+    axes(figure, "Layer", "")
     figure.update_xaxes(type="category", showgrid=False, tickangle=0)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return Plot(
@@ -146,7 +146,7 @@ def supernet_loss(records: Sequence[Mapping[str, Any]]) -> Plot | None:
     known = [(step, loss) for step, loss in points if step is not None and loss is not None]
     if not known:
         return None
-    shown = _thinned(known, MAX_LINE)
+    shown = thinned(known, MAX_LINE)
     figure = go.Figure(
         go.Scatter(
             x=[step for step, _ in shown],
@@ -157,7 +157,7 @@ def supernet_loss(records: Sequence[Mapping[str, Any]]) -> Plot | None:
         ),
         layout=base_layout(320),
     )
-    _axes(figure, "Step", "Training loss")
+    axes(figure, "Step", "Training loss")
     figure.update_xaxes(tickformat=",")
     first, last = known[0][1], known[-1][1]
     return Plot(
@@ -201,7 +201,7 @@ def retraining(metrics: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mappi
                 finals.append(f"{name} ends at {known[-1][1]:.1f}%")
     if not finals:
         return None
-    _axes(figure, "Epoch", "Validation top-1 (%)")
+    axes(figure, "Epoch", "Validation top-1 (%)")
     caption = "Retraining: validation top-1 after each epoch."
     if averaged:
         caption += " Dotted: the exponential moving average (EMA) of the weights."
@@ -248,7 +248,7 @@ def latency(comparisons: Sequence[Comparison], styles: Mapping[str, NetworkStyle
             cliponaxis=False,
             hovertemplate=f"{label}<br>predicted %{{x:.3g}} ms<br>measured %{{y:.3g}} ms<extra></extra>",
         )
-    _axes(figure, f"Predicted, {_short(comparisons[0].predicted_device)} (ms)", "Measured on this host (ms)")
+    axes(figure, f"Predicted, {_short(comparisons[0].predicted_device)} (ms)", "Measured on this host (ms)")
     figure.update_xaxes(range=x_range)
     figure.update_yaxes(range=y_range)
     figure.update_layout(showlegend=same)
@@ -280,7 +280,7 @@ def hypervolume(values: Sequence[float]) -> Plot:
         ),
         layout=base_layout(300),
     )
-    _axes(figure, "Generation", "Hypervolume")
+    axes(figure, "Generation", "Hypervolume")
     return Plot(
         "hypervolume",
         f"Line plot of the front's hypervolume over {len(values)} generations, "
@@ -361,7 +361,8 @@ def _hover(architecture: str, values: Mapping[str, float | None], *, extrapolate
     return "<br>".join([*lines, "latency extrapolated"] if extrapolated else lines)
 
 
-def _axes(figure: go.Figure, x: str, y: str) -> None:
+def axes(figure: go.Figure, x: str, y: str) -> None:
+    """Title both axes."""
     figure.update_xaxes(title={"text": html.escape(x, quote=False)})
     figure.update_yaxes(title={"text": html.escape(y, quote=False)})
 
@@ -377,7 +378,7 @@ def _padded(values: Sequence[float], above: float = 0.08, below: float = 0.08) -
     return [low - below * span, high + above * span]
 
 
-def _thinned(items: Sequence[T], most: int = MAX_CLOUD) -> list[T]:
+def thinned(items: Sequence[T], most: int = MAX_CLOUD) -> list[T]:
     """At most `most` items, evenly spaced, the first and the last among them."""
     if len(items) <= most:
         return list(items)

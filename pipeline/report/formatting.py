@@ -21,6 +21,12 @@ def number(value: Any) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def as_numbers(values: Any) -> list[float]:
+    """The numbers of a list; none where it holds anything else."""
+    found = [number(value) for value in values] if isinstance(values, list) else []
+    return [] if None in found else [value for value in found if value is not None]
+
+
 def count(value: Any) -> str:
     """`1234567` as `1,234,567`."""
     found = number(value)

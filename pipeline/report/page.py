@@ -13,6 +13,7 @@ from ...latency_tables.files import write_atomic
 from . import figures, formatting, sections
 from .run_files import as_dict, as_list, read_run
 from .style import network_styles
+from .trust import trust
 
 FOLDER = Path(__file__).parent
 
@@ -78,6 +79,7 @@ def render(run_folder: Path) -> str:
         training=sections.training(run, styles),
         fairness=sections.fairness(run),
         search=sections.search(run),
+        trust=trust(run),
         details=sections.details(run),
         names=sections.NAMES,
         css=(FOLDER / "style.css").read_text(encoding="utf-8"),

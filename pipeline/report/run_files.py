@@ -6,6 +6,7 @@ is an error for a report: what is missing stays empty, and what cannot be read i
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -16,8 +17,10 @@ from typing import Any
 
 import yaml
 
+from ..ranking import TRUTH_PREFIX
 from .formatting import number
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 QUANTITIES = ("accuracy", "latency_ms", "madds", "params")
 
 
@@ -61,6 +64,10 @@ class RunFiles:
     retrain_metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     retrain_results: dict[str, dict[str, Any]] = field(default_factory=dict)
     passports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certificate: dict[str, Any] = field(default_factory=dict)
+    ranked: list[tuple[str, float, float]] = field(default_factory=list)
+    similarity: dict[str, Any] = field(default_factory=dict)
+    feature_maps: str = ""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -104,7 +111,13 @@ def read_run(folder: Path) -> RunFiles:
     run.picks = [pick for pick in picks if isinstance(pick.get("name"), str)]
     run.measured = reader.mapping("picks/measured.json")
     run.history = reader.mapping("search/history.json")
+    run.certificate = reader.mapping("rank/certificate.json")
+    run.ranked = reader.ranked("rank/scores.csv")
+    run.similarity = reader.mapping("similarity/similarity.json")
+    run.feature_maps = reader.picture("similarity/feature_maps.png")
     for name in reader.subfolders("retrain"):
+        if name.startswith(TRUTH_PREFIX):
+            continue  # trained to judge the supernet, and in its certificate
         run.retrain_metrics[name] = reader.lines(f"retrain/{name}/metrics.jsonl")
         run.retrain_results[name] = reader.mapping(f"retrain/{name}/result.json")
     for name in reader.subfolders("export"):
@@ -180,6 +193,20 @@ class _Reader:
             )
             for row in rows
         ]
+
+    def ranked(self, name: str) -> list[tuple[str, float, float]]:
+        """Architectures with their one-shot score and their true accuracy."""
+        rows: Iterable[dict[str, Any]] = csv.DictReader((self.text(name) or "").splitlines())
+        found = ((row.get("architecture"), number(row.get("oneshot")), number(row.get("truth"))) for row in rows)
+        return [(text, score, true) for text, score, true in found if text and score is not None and true is not None]
+
+    def picture(self, name: str) -> str:
+        """A PNG file as a data address; empty where it is missing or of another kind."""
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError:
+            return ""
+        return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content[:8] == _PNG else ""
 
     def subfolders(self, name: str) -> list[str]:
         parent = self.folder / name

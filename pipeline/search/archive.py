@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .nsga2 import Genome, order_by_fitness
+from .algorithms.fitness import order_by_fitness
+from .algorithms.interface import Genome
+from .quantities import excess
+
+_COLUMNS = ("accuracy", "latency_ms", "madds", "params")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One scored architecture; `values` holds accuracy, latency_ms, madds and params."""
+    """One scored architecture; `values` holds its accuracy and every cost that was tabulated."""
 
     genome: Genome
     architecture: str
@@ -30,7 +34,7 @@ class Archive:
 
     Attributes:
         objectives: `maximize` or `minimize` by quantity.
-        limits: upper limit by quantity.
+        limits: limit by quantity: an upper one of costs, a lower one of accuracy.
     """
 
     objectives: Mapping[Any, str]
@@ -47,12 +51,13 @@ class Archive:
         return np.array(rows, dtype=np.float64).reshape(-1, len(self.objectives))
 
     def violations(self, members: Sequence[Scored] | None = None) -> np.ndarray:
-        """How far limits are exceeded in all, each relative to its limit, `[n]`; 0 when feasible."""
+        """By how much limits are broken in all, each relative to its limit, `[n]`; 0 when feasible."""
         return np.array(
             [
-                sum(max(0.0, member.values[quantity] / limit - 1) for quantity, limit in self.limits.items())
+                sum(excess(quantity, member.values[quantity], limit) for quantity, limit in self.limits.items())
                 for member in (self.members if members is None else members)
-            ]
+            ],
+            dtype=np.float64,
         )
 
     def front(self) -> list[int]:
@@ -64,22 +69,13 @@ class Archive:
     def to_csv(self) -> str:
         """All members, one row each."""
         front, violations = set(self.front()), self.violations()
-        columns = ("architecture", "accuracy", "latency_ms", "madds", "params")
+        more = [name for name in (self.members[0].values if self.members else ()) if name not in _COLUMNS]
+        quantities = [*_COLUMNS, *more]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, "feasible", "on_front", "generation", "extrapolated"])
+        writer.writerow(["architecture", *quantities, "feasible", "on_front", "generation", "extrapolated"])
         for index, member in enumerate(self.members):
-            costs = [
-                repr(member.values[name]) if name != "params" else int(member.values[name]) for name in columns[1:]
-            ]
+            values = [int(member.values[q]) if q == "params" else repr(member.values[q]) for q in quantities]
             flags = [int(violations[index] <= 0), int(index in front), member.generation, int(member.extrapolated)]
-            writer.writerow([member.architecture, *costs, *flags])
+            writer.writerow([member.architecture, *values, *flags])
         return file.getvalue()
-
-    def state(self) -> list[dict[str, Any]]:
-        """All members as JSON values."""
-        return [asdict(member) for member in self.members]
-
-    def load_state(self, state: list[dict[str, Any]]) -> None:
-        """Go on from a saved state."""
-        self.members = [Scored(**{**row, "genome": tuple(row["genome"])}) for row in state]

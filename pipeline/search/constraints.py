@@ -1,56 +1,67 @@
-"""Upper limits on what a network may cost, and whether any network of a space can meet them."""
+"""Limits on networks, and whether any network of a space can meet them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
-from scipy.optimize import LinearConstraint, milp
 
 from ...models import SearchSpace
+from .choice_program import largest, solve
 from .costs import SpaceCosts
-
-LIMITED = ("latency_ms", "madds", "params")
+from .quantities import COSTS
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """`quantity <= limit`; a limit of `None` stands for what the median network of the space has."""
+    """`cost <= limit` or `accuracy >= limit`; a limit of `None` stands for what the space's median network has."""
 
     quantity: str
     limit: float | None
 
     @classmethod
     def parse(cls, text: str) -> Constraint:
-        """Read `latency_ms<=80`, `madds<=400e6` or `params<=median`.
+        """Read `latency_ms<=80`, `madds<=400e6`, `params<=median` or `accuracy>=0.6`.
 
         Raises:
             ValueError: the text is not of that form.
         """
-        match = re.fullmatch(r"\s*(\w+)\s*<=\s*(\S+)\s*", text)
-        if not match or match[1] not in LIMITED:
-            raise ValueError(
-                f"'{text}' is not a constraint: write one of {', '.join(f'{q}<=' for q in LIMITED)} a number"
-            )
-        if match[2] == "median":
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*", text)
+        if not match or match[2] != _relation(match[1]):
+            known = ", ".join(f"{quantity}{_relation(quantity)}" for quantity in (*COSTS, "accuracy"))
+            raise ValueError(f"'{text}' is not a constraint: write one of {known} a number")
+        if match[3] == "median" and match[1] in COSTS:
             return cls(match[1], None)
         try:
-            limit = float(match[2])
+            limit = float(match[3])
         except ValueError:
-            raise ValueError(f"'{text}' is not a constraint: '{match[2]}' is neither a number nor 'median'") from None
-        if not np.isfinite(limit) or limit <= 0:
+            raise ValueError(f"'{text}' is not a constraint: '{match[3]}' is neither a number nor 'median'") from None
+        if not 0 < limit < inf:
             raise ValueError(f"'{text}' is not a constraint: the limit must be a positive number")
+        if match[1] == "accuracy" and limit > 1:
+            raise ValueError(f"'{text}' is not a constraint: accuracy lies between 0 and 1")
         return cls(match[1], limit)
 
     def __str__(self) -> str:
-        return f"{self.quantity}<={'median' if self.limit is None else f'{self.limit:.15g}'}"
+        limit = "median" if self.limit is None else f"{self.limit:.15g}"
+        return f"{self.quantity}{_relation(self.quantity)}{limit}"
+
+
+def _relation(quantity: str) -> str | None:
+    return "<=" if quantity in COSTS else ">=" if quantity == "accuracy" else None
+
+
+def in_words(limits: Mapping[str, float]) -> list[str]:
+    """Limits as texts that keep every digit."""
+    return [f"{quantity}{_relation(quantity)}{limit!r}" for quantity, limit in limits.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class Satisfiability:
-    """One constraint beside what the space has to offer."""
+    """One limit on a cost beside what the space has to offer."""
 
     quantity: str
     smallest: float
@@ -65,39 +76,39 @@ class Satisfiability:
 
 
 def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceCosts) -> list[Satisfiability]:
-    """Put numbers to the constraints. The median is over 1,001 architectures drawn with a fixed seed."""
+    """Put numbers to the constraints on costs. The median is over 1,001 architectures drawn with a fixed seed.
+
+    Raises:
+        KeyError: a quantity that was not tabulated for this space.
+    """
     rng = np.random.default_rng(0)
     sample = rng.integers(len(space.choices), size=(1001, len(space.layers)))
     table: list[Satisfiability] = []
     for constraint in constraints:
-        per_layer = costs.per_choice[constraint.quantity]
-        median = float(np.median([costs.of(genome)[constraint.quantity] for genome in sample]))
+        if constraint.quantity not in COSTS:
+            continue
+        quantity = constraint.quantity
+        smallest = solve(costs, {}, minimise=quantity)
+        assert smallest is not None  # without limits there is a network
+        median = float(np.median([costs.of(genome)[quantity] for genome in sample]))
         table.append(
             Satisfiability(
-                constraint.quantity,
-                float(costs.fixed[constraint.quantity] + per_layer.min(axis=1).sum()),
+                quantity,
+                costs.of(smallest)[quantity],
                 median,
-                float(costs.fixed[constraint.quantity] + per_layer.max(axis=1).sum()),
+                costs.of(largest(costs, quantity))[quantity],
                 median if constraint.limit is None else constraint.limit,
             )
         )
     return table
 
 
+def limits_of(constraints: Sequence[Constraint], table: Sequence[Satisfiability]) -> dict[str, float]:
+    """The limit of each quantity, those given as medians with their numbers."""
+    medians = {row.quantity: row.limit for row in table}
+    return {c.quantity: medians[c.quantity] if c.limit is None else c.limit for c in constraints}
+
+
 def jointly_satisfiable(limits: Mapping[str, float], costs: SpaceCosts) -> bool:
-    """Whether one network meets all limits at once: an exact integer program over one choice per layer."""
-    if not limits:
-        return True
-    layers, choices = next(iter(costs.per_choice.values())).shape
-    one_choice_per_layer = np.kron(np.eye(layers), np.ones(choices))
-    within = [
-        LinearConstraint(costs.per_choice[quantity].reshape(1, -1), ub=limit - costs.fixed[quantity])
-        for quantity, limit in limits.items()
-    ]
-    outcome = milp(
-        c=np.zeros(layers * choices),
-        integrality=np.ones(layers * choices),
-        bounds=(0, 1),
-        constraints=[LinearConstraint(one_choice_per_layer, 1, 1), *within],
-    )
-    return outcome.status == 0
+    """Whether one network meets all limits on costs at once."""
+    return solve(costs, {quantity: limit for quantity, limit in limits.items() if quantity in COSTS}) is not None

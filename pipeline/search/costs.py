@@ -1,14 +1,41 @@
-"""What every architecture of a space costs, as sums of per-layer tables: microseconds per architecture."""
+"""What every architecture of a space costs, from per-layer tables: microseconds per architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...latency_tables import Predictor
+from ...latency_tables.predictor import error_group
 from ...models import Block, SearchSpace
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Errors of blocks that add up within a group, and in quadrature (root of the sum of squares) between groups.
+
+    Attributes:
+        error: `[layers, choices]`, half the width of each block's interval.
+        group: `[layers, choices]`, the group of each block, 0 .. groups-1.
+        fixed: `[groups]`, what the parts that all networks share add to each group.
+    """
+
+    error: np.ndarray
+    group: np.ndarray
+    fixed: np.ndarray
+
+    def of(self, genome: Sequence[int]) -> float:
+        """Half the width of a network's interval."""
+        layers = np.arange(len(genome))
+        parts = np.bincount(self.group[layers, genome], self.error[layers, genome], minlength=len(self.fixed))
+        return float(np.linalg.norm(parts + self.fixed))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """`[groups, layers * choices]`: times 0/1 variables, one per layer and choice, the errors by group."""
+        return np.where(np.arange(len(self.fixed))[:, None] == self.group.ravel(), self.error.ravel(), 0.0)
 
 
 @dataclass(frozen=True)
@@ -21,45 +48,98 @@ class SpaceCosts:
             adds once per network.
         extrapolated: `[layers, choices]`, true where the latency table had to extrapolate a block.
         fixed_extrapolated: the same for the fixed parts.
+        spreads: what comes on top where a quantity is not a sum over layers.
     """
 
     per_choice: dict[str, np.ndarray]
     fixed: dict[str, float]
     extrapolated: np.ndarray
     fixed_extrapolated: bool
+    spreads: dict[str, Spread] = field(default_factory=dict)
 
     def of(self, genome: Sequence[int]) -> dict[str, float]:
-        """`latency_ms`, `madds` and `params` of one architecture's choice indices."""
+        """Every quantity of one architecture's choice indices."""
         layers = np.arange(len(genome))
-        return {q: self.fixed[q] + float(table[layers, genome].sum()) for q, table in self.per_choice.items()}
+        values = {q: self.fixed[q] + float(table[layers, genome].sum()) for q, table in self.per_choice.items()}
+        for quantity, spread in self.spreads.items():
+            values[quantity] += spread.of(genome)
+        return values
 
     def is_extrapolated(self, genome: Sequence[int]) -> bool:
         """Whether any block's latency lies outside what was measured."""
         return self.fixed_extrapolated or bool(self.extrapolated[np.arange(len(genome)), genome].any())
 
 
-def space_costs(space: SearchSpace, predictor: Predictor, resolution: int, num_classes: int) -> SpaceCosts:
-    """Tabulate a space at its deploy size.
+def space_costs(
+    space: SearchSpace, predictor: Predictor, resolution: int, num_classes: int, int8: Predictor | None = None
+) -> SpaceCosts:
+    """Tabulate a space at its deploy size: latency, its upper end, multiply-adds and parameters.
+
+    Args:
+        space: at its deploy width.
+        predictor: of the latency of exported networks.
+        resolution: of deployed networks, in pixels.
+        num_classes: of the classifier.
+        int8: of the latency of quantised networks; with it `latency_int8_ms` is tabulated too.
 
     Raises:
-        LatencyError: the table cannot price a block of the space.
+        LatencyError: a table cannot price a block of the space.
     """
     networks = [space.blocks(space.uniform(index), resolution, num_classes) for index in range(len(space.choices))]
-    fixed_blocks = [*networks[0][:2], *networks[0][-2:]]
-    choice_blocks = [[network[2 + layer] for network in networks] for layer in range(len(space.layers))]
-    quantities: dict[str, Callable[[Block], float]] = {
-        "latency_ms": lambda block: predictor.price(block).latency_ms,
-        "madds": lambda block: block.cost.madds,
-        "params": lambda block: block.cost.params,
-    }
-    fixed = {name: float(sum(value(block) for block in fixed_blocks)) for name, value in quantities.items()}
-    fixed["latency_ms"] += predictor.fixed_ms
-    return SpaceCosts(
-        per_choice={
-            name: np.array([[value(block) for block in row] for row in choice_blocks], dtype=np.float64)
-            for name, value in quantities.items()
-        },
-        fixed=fixed,
-        extrapolated=np.array([[predictor.price(block).extrapolated for block in row] for row in choice_blocks]),
-        fixed_extrapolated=any(predictor.price(block).extrapolated for block in fixed_blocks),
+    parts = _Parts(
+        fixed=[*networks[0][:2], *networks[0][-2:]],
+        layers=[[network[2 + layer] for network in networks] for layer in range(len(space.layers))],
     )
+    per_choice = {"latency_ms": parts.latency(predictor)}
+    fixed = {"latency_ms": parts.fixed_latency(predictor)}
+    spreads: dict[str, Spread] = {}
+    if predictor.table.blocks:
+        # The interval of a measured table is a share of the estimate, the same for every network.
+        share = 1 + predictor.price(parts.fixed[0]).error
+        per_choice["latency_upper_ms"] = share * per_choice["latency_ms"]
+        fixed["latency_upper_ms"] = share * fixed["latency_ms"]
+    else:
+        per_choice["latency_upper_ms"], fixed["latency_upper_ms"] = per_choice["latency_ms"], fixed["latency_ms"]
+        spreads["latency_upper_ms"] = parts.spread(predictor)
+    if int8 is not None:
+        per_choice["latency_int8_ms"], fixed["latency_int8_ms"] = parts.latency(int8), parts.fixed_latency(int8)
+    for name in ("madds", "params"):
+        per_choice[name] = np.array([[getattr(b.cost, name) for b in row] for row in parts.layers], dtype=np.float64)
+        fixed[name] = float(sum(getattr(block.cost, name) for block in parts.fixed))
+    return SpaceCosts(
+        per_choice,
+        fixed,
+        extrapolated=np.array([[predictor.price(block).extrapolated for block in row] for row in parts.layers]),
+        fixed_extrapolated=any(predictor.price(block).extrapolated for block in parts.fixed),
+        spreads=spreads,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The blocks that networks of a space are made of: those of all networks, and `[layers][choices]`."""
+
+    fixed: list[Block]
+    layers: list[list[Block]]
+
+    def latency(self, predictor: Predictor) -> np.ndarray:
+        return np.array([[predictor.price(block).latency_ms for block in row] for row in self.layers])
+
+    def fixed_latency(self, predictor: Predictor) -> float:
+        return predictor.fixed_ms + sum(predictor.price(block).latency_ms for block in self.fixed)
+
+    def spread(self, predictor: Predictor) -> Spread:
+        names: dict[str, int] = {}
+
+        def group(block: Block) -> int:
+            return names.setdefault(error_group(block, predictor.price(block)), len(names))
+
+        def error(block: Block) -> float:
+            price = predictor.price(block)
+            return price.latency_ms * price.error
+
+        groups = np.array([[group(block) for block in row] for row in self.layers])
+        errors = np.array([[error(block) for block in row] for row in self.layers])
+        of_fixed = [group(block) for block in self.fixed]
+        fixed = np.bincount(of_fixed, [error(block) for block in self.fixed], minlength=len(names))
+        return Spread(errors, groups, fixed)

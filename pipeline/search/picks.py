@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .nsga2 import order_by_fitness
+from .algorithms.fitness import order_by_fitness
 
 
 def pick_evenly(objectives: np.ndarray, violations: np.ndarray, position: np.ndarray, count: int) -> list[int]:

@@ -1,35 +1,32 @@
-"""Stage `search`: NSGA-II over a trained supernet (FairNAS, Algorithm 2)."""
+"""Stage `search`: architectures of a trained supernet that are accurate and cheap (FairNAS, Algorithm 2)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pymoo.indicators.hv import HV
 from rich.table import Table
 
 from ...latency_tables.files import write_atomic, write_json
-from ...models import Architecture, SearchSpace
+from ...models import SearchSpace
 from ..config import SearchConfig
 from ..console import console, progress_bar
 from ..errors import UserError
 from ..runs import Workspace
-from .archive import Archive, Scored
-from .constraints import Constraint, Satisfiability, jointly_satisfiable, resolve
+from .archive import Archive
+from .constraints import Satisfiability, in_words, jointly_satisfiable, resolve
 from .costs import SpaceCosts
-from .nsga2 import NSGA2, Genome
+from .hypervolume import REFERENCE, archive_hypervolumes
+from .local_study import search_locally
 from .picks import pick_evenly
-from .study import StudyMirror
+from .problem import Problem
+from .quantities import UNITS
+from .shared_study import search_together
 
-VERSION = 1
+VERSION = 2
 OUTPUTS = ("pareto.csv", "picks.json", "history.json")
-
-_STATE_FILE = "state.json"
-_UNITS = {"latency_ms": ("latency (ms)", 1.0), "madds": ("multiply-adds (M)", 1e6), "params": ("parameters (M)", 1e6)}
 
 
 def check_constraints(settings: SearchConfig, space: SearchSpace, costs: SpaceCosts) -> list[Satisfiability]:
@@ -38,12 +35,12 @@ def check_constraints(settings: SearchConfig, space: SearchSpace, costs: SpaceCo
     Raises:
         UserError: no network of the space meets the constraints.
     """
-    table = resolve([Constraint.parse(text) for text in settings.constraints], space, costs)
+    table = resolve(settings.parsed_constraints, space, costs)
     shown = Table(title=f"can space {space.name} meet the constraints?", title_justify="left")
     for column in ("", "smallest", "median", "largest", "limit", ""):
         shown.add_column(column, justify="right" if column else "left")
     for row in table:
-        name, unit = _UNITS[row.quantity]
+        name, unit = UNITS[row.quantity]
         numbers = [f"{value / unit:,.2f}" for value in (row.smallest, row.median, row.largest, row.limit)]
         shown.add_row(name, *numbers, "[green]yes[/]" if row.satisfiable else "[red]no[/]")
     if table:
@@ -60,90 +57,38 @@ def check_constraints(settings: SearchConfig, space: SearchSpace, costs: SpaceCo
     return table
 
 
-def search(
-    settings: SearchConfig,
-    seed: int,
-    space: SearchSpace,
-    costs: SpaceCosts,
-    satisfiability: list[Satisfiability],
-    score: Callable[[Architecture], float],
-    workspace: Workspace,
-) -> None:
-    """Search, and write `pareto.csv`, `picks.json`, `history.json` and the Optuna study `study.db`.
+def search(problem: Problem, satisfiability: list[Satisfiability], workspace: Workspace, study: str = "search") -> None:
+    """Search, and write `pareto.csv`, `picks.json` and `history.json`.
 
     Args:
-        settings: how to search.
-        seed: of the search's generator.
-        space: what to search.
-        costs: latency, multiply-adds and parameters of its architectures at deploy size.
+        problem: what to search, and how.
         satisfiability: the constraints with their numbers, as `check_constraints` found them.
-        score: one-shot accuracy of an architecture.
-        workspace: where to write; a search cut off there is resumed after its last finished generation.
+        workspace: where to write; a search cut off there is resumed.
+        study: where `search.storage` names a database, the name there of this search and no other.
 
     Raises:
-        UserError: no feasible architecture was found.
+        UserError: no feasible architecture was found, or the study cannot be written.
     """
-    limits = {row.quantity: row.limit for row in satisfiability}
-    archive = Archive(dict(settings.objectives), limits)
-    algorithm = NSGA2(
-        len(space.layers),
-        len(space.choices),
-        settings.population,
-        seed,
-        settings.crossover_probability,
-        settings.mutation_probability,
-    )
-    state_file = workspace.folder / _STATE_FILE
-    done = _resume(state_file, algorithm, archive)
-    study = StudyMirror(workspace.folder / "study.db", archive, resume=done > 0)
-    with progress_bar("search", settings.generations * settings.population, len(archive.members)) as bar:
-        for generation in range(done, settings.generations):
-            genomes = algorithm.ask()
-            scored: list[Scored] = []
-            for genome in genomes:
-                scored.append(_score(genome, generation, space, costs, score))
-                bar.advance(f"generation {generation + 1}, top-1 {scored[-1].values['accuracy']:.1%}")
-            archive.members += scored
-            algorithm.tell(genomes, archive.minimised(scored), archive.violations(scored))
-            write_json(
-                state_file, {"generation": generation + 1, "algorithm": algorithm.state(), "archive": archive.state()}
-            )
-            study.update()
-    study.update()
+    settings = problem.settings
+    with progress_bar("search", settings.generations * settings.population) as bar:
+        if settings.storage is None:
+            archive = search_locally(problem, workspace.folder, bar)
+        else:
+            archive = search_together(problem, settings.storage, study, bar)
     _write_results(settings, archive, satisfiability, workspace)
-
-
-def _score(
-    genome: Genome, generation: int, space: SearchSpace, costs: SpaceCosts, score: Callable[[Architecture], float]
-) -> Scored:
-    architecture = space.architecture(genome)
-    values = {"accuracy": score(architecture), **costs.of(genome)}
-    return Scored(genome, str(architecture), generation, values, costs.is_extrapolated(genome))
-
-
-def _resume(state_file: Path, algorithm: NSGA2, archive: Archive) -> int:
-    if not state_file.exists():
-        return 0
-    try:
-        state = json.loads(state_file.read_text())
-        algorithm.load_state(state["algorithm"])
-        archive.load_state(state["archive"])
-        return int(state["generation"])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{state_file} is damaged: run the same command with --force search to start again") from None
 
 
 def _write_results(
     settings: SearchConfig, archive: Archive, satisfiability: list[Satisfiability], workspace: Workspace
 ) -> None:
     violations = archive.violations()
-    axis = next(q for q in settings.objectives if q != "accuracy")
+    axis = next((quantity for quantity in settings.objectives if quantity != "accuracy"), "latency_ms")
     position = np.array([member.values[axis] for member in archive.members])
     picks = pick_evenly(archive.minimised(), violations, position, settings.picks)
     write_atomic(workspace.folder / "pareto.csv", archive.to_csv())
     history = {
         "objectives": dict(archive.objectives),
-        "constraints": [f"{quantity}<={limit!r}" for quantity, limit in archive.limits.items()],
+        "constraints": in_words(archive.limits),
         "satisfiability": [asdict(row) | {"satisfiable": row.satisfiable} for row in satisfiability],
         **_hypervolumes(archive),
     }
@@ -176,15 +121,13 @@ def _hypervolumes(archive: Archive) -> Mapping[str, Any]:
         return {"reference": [], "ideal": [], "nadir": [], "hypervolume": []}
     points = archive.minimised(feasible)
     low, high = points.min(axis=0), points.max(axis=0)
-    scaled = (points - low) / np.where(high > low, high - low, 1)
-    indicator = HV(ref_point=np.full(points.shape[1], 1.1))
     generations = np.array([member.generation for member in feasible])
+    order = np.argsort(generations, kind="stable")
+    last = max(member.generation for member in archive.members)
+    ends = np.searchsorted(generations[order], np.arange(last + 1), side="right").tolist()
     return {
-        "reference": [1.1] * points.shape[1],
+        "reference": [REFERENCE] * points.shape[1],
         "ideal": low.tolist(),
         "nadir": high.tolist(),
-        "hypervolume": [
-            float(indicator(scaled[generations <= g]) or 0.0) if (generations <= g).any() else 0.0
-            for g in range(max(m.generation for m in archive.members) + 1)
-        ],
+        "hypervolume": archive_hypervolumes(points[order], ends, low, high),
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from fairnas.models import Architecture
     from fairnas.pipeline.runs import Run, Stage
 
 # What a child does.
@@ -83,6 +84,20 @@ def hold_with_worker(folder: str, marker: str) -> None:
         if worker:
             write_atomic(Path(marker), str(worker))
         time.sleep(60)
+
+
+def share_search(storage: str, folder: str, seconds: str, algorithm: str) -> None:
+    """Take part in a search of 4 generations; architectures that were scored go to `FOLDER.scored`."""
+    sys.path.insert(0, str(Path(__file__).parent / "search"))
+    from problems import Curve, problem, run  # pyright: ignore[reportMissingImports]
+
+    with Path(folder).with_suffix(".scored").open("a", buffering=1) as scored:
+
+        def before(architecture: Architecture) -> None:
+            time.sleep(float(seconds))
+            print(*architecture.choices, file=scored)
+
+        run(problem(Curve(before), storage=storage, algorithm=algorithm), Path(folder), study=f"test-{algorithm}")
 
 
 def overwrite_and_die(path: str) -> None:

@@ -87,6 +87,17 @@ def _write_supernet(folder: Path, rng: random.Random) -> None:
     )
     _text(folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     _json(
+        folder.parent / "similarity" / "similarity.json",
+        {
+            "choices": CHOICES,
+            "names": [str(layer + 1) for layer in range(LAYERS)],
+            "layers": [[[1.0 - 0.1 * abs(a - b) for a in range(6)] for b in range(6)]] * LAYERS,
+            "where": "layer",
+            "images": 32,
+            "paths": 4,
+        },
+    )
+    _json(
         folder / "fairness.json",
         {
             "sampling": "strict",

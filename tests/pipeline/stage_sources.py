@@ -23,11 +23,13 @@ _IMAGES = "pipeline/data/sources.py"
 STAGES = {
     "supernet": ("pipeline/train_supernet.py", _IMAGES),
     "oneshot": ("pipeline/evaluate.py", _IMAGES),
+    "similarity": ("pipeline/ranking/similarity.py", _IMAGES),
     "latency": ("latency_tables/__init__.py",),
     "search": ("pipeline/search/stage.py", "pipeline/evaluate.py", _IMAGES),
     "picks": ("pipeline/check_picks.py",),
     "retrain": ("pipeline/retrain.py", _IMAGES),
     "export": ("pipeline/export.py", _IMAGES),
+    "rank": ("pipeline/ranking/certificate.py", "pipeline/ranking/sample.py", _IMAGES),
     "report": ("pipeline/report/page.py",),
 }
 # Where each stage's version stands.
@@ -35,10 +37,12 @@ VERSIONS = {
     "supernet": ("pipeline/train_supernet.py", "VERSION"),
     "oneshot": ("pipeline/evaluate.py", "VERSION"),
     "latency": ("pipeline/pipeline.py", "LATENCY_VERSION"),
+    "similarity": ("pipeline/ranking/similarity.py", "VERSION"),
     "search": ("pipeline/search/stage.py", "VERSION"),
     "picks": ("pipeline/check_picks.py", "VERSION"),
     "retrain": ("pipeline/retrain.py", "VERSION"),
     "export": ("pipeline/export.py", "VERSION"),
+    "rank": ("pipeline/ranking/certificate.py", "VERSION"),
     "report": ("pipeline/pipeline.py", "REPORT_VERSION"),
 }
 # What cannot change a result.

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 
 def test_presets_are_the_promised_ones() -> None:
-    assert list_presets() == ["cifar10", "cifar10-cpu", "imagenet", "quickstart", "tiny"]
+    ranking = ["ranking-macro", "ranking-macro-cpu", "ranking-nasbench201", "ranking-nasbench201-cpu"]
+    assert list_presets() == ["cifar10", "cifar10-cpu", "imagenet", "quickstart", *ranking, "tiny"]
 
 
 @pytest.mark.parametrize("preset", list_presets())
@@ -26,7 +27,8 @@ def test_a_preset_loads_and_its_yaml_says_all_of_it(preset: str, tmp_path: Path)
     written = yaml.safe_load((PRESETS_FOLDER / f"{preset}.yaml").read_text())
     resolved = config.model_dump(mode="json")
     for section, values in written.items():
-        for key, value in values.items() if section != "search" else ():
+        assert isinstance(values, dict) or resolved[section] == values
+        for key, value in values.items() if isinstance(values, dict) and section != "search" else ():
             if not isinstance(value, dict):
                 assert resolved[section][key] == value, (section, key)
 
@@ -90,8 +92,8 @@ def test_mixed_precision_is_bfloat16_or_none(section: str) -> None:
         ("supernt.epochs=3", "unknown key 'supernt': did you mean 'supernet'?"),
         ("supernet.augment.scal=1", "unknown key 'supernet.augment.scal': did you mean 'scale'?"),
         ("serach.picks=2", "unknown key 'serach': did you mean 'search'?"),
-        ("latency.zzz=2", "unknown key 'latency.zzz': choose from table, rounds"),
-        ("search.objectives={acuracy: maximize, madds: minimize}", "'accuracy', 'latency_ms', 'madds' or 'params'"),
+        ("latency.zzz=2", "unknown key 'latency.zzz': choose from table, int8_table"),
+        ("search.objectives={acuracy: maximize, madds: minimize}", "'latency_int8_ms', 'madds' or 'params'"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(override: str, message: str) -> None:
@@ -113,7 +115,8 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, message: str)
         ("retrain.sched=cosinus", "retrain.sched: Input should be 'cosine', 'tanh', 'step' or 'poly'"),
         ("retrain.momentum=1", "retrain.momentum: Input should be less than 1"),
         ("data.heldout=1", "data.heldout: Input should be less than 1"),
-        ("proxy.resolution=16", "proxy.resolution: Input should be greater than or equal to 32"),
+        ("proxy.resolution=8", "proxy.resolution: Input should be greater than or equal to 16"),
+        ("proxy.resolution=16", "space b halves its input five times: resolutions must be at least 32"),
         ("deploy.width=5", "deploy.width: Input should be less than or equal to 4"),
         ("search.population=abc", "search.population: Input should be a valid integer"),
         ("search.objectives={accuracy: maximize}", "needs at least two objectives"),
@@ -126,7 +129,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, message: str)
         ("supernet.augment.level=hard", "supernet.augment.level: Input should be 'none', 'flip' or 'crop'"),
         ("supernet.shared_gradients=max", "supernet.shared_gradients: Input should be 'sum' or 'mean'"),
         ("scoring.bn=keep", "scoring.bn: Input should be 'none', 'recalibrate' or 'batch'"),
-        ("space=c", "space: unknown search space 'c': choose from a, b"),
+        ("space=c", "space: unknown search space 'c': choose from a, b, macro, nasbench201"),
         ("proxy.width=0.5", "retrain.init=inherited needs proxy.width (0.5) equal to deploy.width (0.25)"),
         ("export.opset=17", "export.opset: Input should be greater than or equal to 18"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),

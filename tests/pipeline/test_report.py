@@ -18,7 +18,7 @@ from . import browser as web
 from . import report_fixture as fixture
 
 PLOTS = ["pareto-latency-ms", "latency-comparison", "supernet-loss", "retraining", "fairness-map"]
-PLOTS += ["hypervolume"]
+PLOTS += ["hypervolume", "block-similarity", "lemma"]
 
 
 @pytest.fixture
@@ -183,7 +183,8 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_no_other_file(run: Path) -
     ("missing", "sentence", "lost"),
     [
         ("supernet/metrics.jsonl", "has not logged anything yet", {"supernet-loss"}),
-        ("supernet/fairness.json", "no ledger", {"fairness-map"}),
+        ("supernet/fairness.json", "no ledger", {"fairness-map", "lemma"}),
+        ("similarity/similarity.json", "Nobody has compared", {"block-similarity"}),
         ("search/pareto.csv", "not scored any architecture", {"pareto-latency-ms"}),
         ("picks/picks.json", "Evenly spaced on the front", set()),
         ("picks/measured.json", "Evenly spaced on the front", set()),

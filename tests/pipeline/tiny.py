@@ -14,6 +14,7 @@ STAGES = [
     "latency",
     "supernet",
     "oneshot",
+    "similarity",
     "search",
     "picks",
     *(f"{kind}/pick-{number}" for kind in ("retrain", "export") for number in (1, 2, 3)),

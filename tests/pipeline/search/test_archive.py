@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
 import numpy as np
 import pytest
@@ -77,11 +76,19 @@ def test_the_table_holds_every_member_with_all_digits(archive: Archive) -> None:
         assert (row["generation"], row["extrapolated"]) == (str(number // 3), str(int(number == 2)))
 
 
-def test_state_goes_through_json(archive: Archive) -> None:
-    copy = Archive(OBJECTIVES, LIMITS)
-    copy.load_state(json.loads(json.dumps(archive.state())))
-    assert copy == archive
-    assert copy.to_csv() == archive.to_csv()
+def test_further_quantities_follow_in_the_table(archive: Archive) -> None:
+    for number, member in enumerate(archive.members):
+        member.values.update(latency_upper_ms=number + 0.1, latency_int8_ms=number / 3)
+    rows = list(csv.DictReader(io.StringIO(archive.to_csv())))
+    assert list(rows[0])[4:7] == ["params", "latency_upper_ms", "latency_int8_ms"]
+    for number, row in enumerate(rows):
+        assert (float(row["latency_upper_ms"]), float(row["latency_int8_ms"])) == (number + 0.1, number / 3)
+
+
+def test_a_limit_on_accuracy_is_a_lower_one(archive: Archive) -> None:
+    floor = Archive(OBJECTIVES, {"accuracy": 0.8}, archive.members)
+    assert [violation <= 0 for violation in floor.violations()] == [row[0] >= 0.8 for row in ROWS]
+    assert floor.violations()[2] == pytest.approx(0.1 / 0.8)
 
 
 def test_an_empty_archive_has_no_front() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 
 import numpy as np
 import pytest
 from fairnas.latency_tables import Predictor, load_table
 from fairnas.models import get_space
-from fairnas.pipeline.search.constraints import Constraint, jointly_satisfiable, resolve
-from fairnas.pipeline.search.costs import SpaceCosts, space_costs
-from hypothesis import given
+from fairnas.pipeline.search.choice_program import largest, solve
+from fairnas.pipeline.search.constraints import Constraint, in_words, jointly_satisfiable, limits_of, resolve
+from fairnas.pipeline.search.costs import SpaceCosts, Spread, space_costs
+from fairnas.pipeline.search.quantities import COSTS, excess
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SPACE = get_space("b").scaled(0.5)
@@ -29,6 +32,9 @@ def costs() -> SpaceCosts:
         (" madds <= 400e6 ", "madds", 400e6),
         ("params<=1234567", "params", 1_234_567.0),
         ("latency_ms<=median", "latency_ms", None),
+        ("latency_upper_ms<=9.5", "latency_upper_ms", 9.5),
+        ("latency_int8_ms<=4", "latency_int8_ms", 4.0),
+        ("accuracy >= 0.6", "accuracy", 0.6),
     ],
 )
 def test_a_constraint_is_read(text: str, quantity: str, limit: float | None) -> None:
@@ -38,7 +44,14 @@ def test_a_constraint_is_read(text: str, quantity: str, limit: float | None) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("latency<=8", "'latency<=8' is not a constraint: write one of latency_ms<=, madds<=, params<= a number"),
+        (
+            "latency<=8",
+            "'latency<=8' is not a constraint: write one of latency_ms<=, latency_upper_ms<=, latency_int8_ms<=, "
+            "madds<=, params<=, accuracy>= a number",
+        ),
+        ("accuracy>=1.1", "accuracy lies between 0 and 1"),
+        ("accuracy>=0", "the limit must be a positive number"),
+        ("accuracy>=median", "'median' is neither a number nor 'median'"),
         ("accuracy<=1", "'accuracy<=1' is not a constraint"),
         ("latency_ms>=8", "'latency_ms>=8' is not a constraint"),
         ("latency_ms<8", "'latency_ms<8' is not a constraint"),
@@ -57,20 +70,38 @@ def test_anything_else_is_refused(text: str, message: str) -> None:
         Constraint.parse(text)
 
 
-@given(st.sampled_from(["latency_ms", "madds", "params"]), st.integers(1, 10**12), st.integers(0, 9))
+@given(st.sampled_from(COSTS), st.integers(1, 10**12), st.integers(0, 9))
 def test_text_round_trips(quantity: str, digits: int, places: int) -> None:
     constraint = Constraint(quantity, digits / 10**places)
     assert Constraint.parse(str(constraint)) == constraint
+    assert Constraint.parse("accuracy>=0.25") == Constraint("accuracy", 0.25)
+    assert str(Constraint("accuracy", 0.25)) == "accuracy>=0.25"
+
+
+@given(st.floats(1e-3, 1e9), st.integers(-3, 3))
+def test_a_limit_is_broken_by_the_smallest_step_beyond_it(limit: float, steps: int) -> None:
+    value = limit
+    for _ in range(abs(steps)):
+        value = math.nextafter(value, math.copysign(math.inf, steps))
+    assert (excess("latency_ms", value, limit) > 0) == (steps > 0)
+    assert (excess("accuracy", value, limit) > 0) == (steps < 0)
+
+
+def test_limits_as_texts_keep_every_digit() -> None:
+    assert in_words({"latency_ms": 0.1 + 0.2, "accuracy": 0.5}) == ["latency_ms<=0.30000000000000004", "accuracy>=0.5"]
 
 
 def test_smallest_and_largest_are_bounds_that_networks_reach(costs: SpaceCosts) -> None:
-    table = resolve([Constraint(quantity, 1.0) for quantity in ("latency_ms", "madds", "params")], SPACE, costs)
+    quantities = ("latency_ms", "latency_upper_ms", "madds", "params")
+    table = resolve([Constraint(quantity, 1.0) for quantity in (*quantities, "accuracy")], SPACE, costs)
+    assert [row.quantity for row in table] == list(quantities)  # nobody knows accuracies before the search
     rng = np.random.default_rng(0)
     for row in table:
-        cheapest = costs.per_choice[row.quantity].argmin(axis=1)
-        dearest = costs.per_choice[row.quantity].argmax(axis=1)
-        assert costs.of(cheapest)[row.quantity] == pytest.approx(row.smallest, rel=1e-12)
-        assert costs.of(dearest)[row.quantity] == pytest.approx(row.largest, rel=1e-12)
+        if row.quantity not in costs.spreads:
+            cheapest = costs.per_choice[row.quantity].argmin(axis=1)
+            dearest = costs.per_choice[row.quantity].argmax(axis=1)
+            assert costs.of(cheapest)[row.quantity] == pytest.approx(row.smallest, rel=1e-12)
+            assert costs.of(dearest)[row.quantity] == pytest.approx(row.largest, rel=1e-12)
         drawn = [costs.of(SPACE.sample(rng).choices)[row.quantity] for _ in range(300)]
         assert row.smallest <= min(drawn)
         assert max(drawn) <= row.largest
@@ -86,6 +117,8 @@ def test_median_stands_for_a_number_that_does_not_depend_on_the_run(costs: Space
     assert first == second
     assert first.limit == first.median
     assert first.satisfiable
+    constraints = [Constraint("latency_ms", None), Constraint("accuracy", 0.5)]
+    assert limits_of(constraints, [first]) == {"latency_ms": first.median, "accuracy": 0.5}
 
 
 def test_a_limit_is_satisfiable_down_to_the_smallest_network(costs: SpaceCosts) -> None:
@@ -96,7 +129,7 @@ def test_a_limit_is_satisfiable_down_to_the_smallest_network(costs: SpaceCosts) 
         assert jointly_satisfiable({"madds": limit}, costs) is expected
 
 
-@pytest.mark.parametrize("quantity", ["latency_ms", "madds", "params"])
+@pytest.mark.parametrize("quantity", ["latency_ms", "latency_upper_ms", "madds", "params"])
 def test_the_smallest_network_meets_a_limit_of_just_what_it_has(costs: SpaceCosts, quantity: str) -> None:
     smallest = resolve([Constraint(quantity, None)], SPACE, costs)[0].smallest
     assert jointly_satisfiable({quantity: smallest}, costs)
@@ -131,3 +164,29 @@ def test_the_answer_is_that_of_trying_every_network(seed: int, first: int, secon
     every = itertools.product(range(3), repeat=4)
     expected = any(all(costs.of(genome)[q] <= limit for q, limit in limits.items()) for genome in every)
     assert jointly_satisfiable(limits, costs) == expected
+
+
+@given(st.integers(0, 10_000), st.floats(0.02, 0.98), st.floats(0.02, 0.98))
+@settings(max_examples=60, deadline=None)
+def test_upper_ends_are_treated_exactly_although_they_are_no_sums(seed: int, first: float, second: float) -> None:
+    """Beside every network of a small space: the cheapest one, and whether one keeps two limits at once."""
+    rng = np.random.default_rng(seed)
+    shape, groups = (4, 3), int(rng.integers(1, 6))
+    tables = {"params": rng.uniform(0, 10, size=shape), "latency_upper_ms": rng.uniform(0, 10, size=shape)}
+    spread = Spread(rng.uniform(0, 20, size=shape), rng.integers(groups, size=shape), rng.uniform(0, 3, size=groups))
+    flags = np.zeros(shape, dtype=bool)
+    costs = SpaceCosts(tables, dict.fromkeys(tables, 2.0), flags, False, {"latency_upper_ms": spread})
+    every = [costs.of(genome) for genome in itertools.product(range(3), repeat=4)]
+    limits = {}
+    for quantity, share in (("latency_upper_ms", first), ("params", second)):
+        values = sorted(values[quantity] for values in every)
+        cheapest = solve(costs, {}, minimise=quantity)
+        assert cheapest is not None
+        assert costs.of(cheapest)[quantity] == pytest.approx(values[0], abs=1e-5)
+        assert costs.of(largest(costs, quantity))[quantity] <= values[-1]
+        # Between two networks, where the solver's tolerance does not matter.
+        place = int(share * (len(values) - 1))
+        limits[quantity] = (values[place] + values[place + 1]) / 2
+    expected = any(all(values[q] <= limit for q, limit in limits.items()) for values in every)
+    assert jointly_satisfiable(limits, costs) == expected
+    assert jointly_satisfiable(limits | {"accuracy": 0.99}, costs) == expected
