@@ -24,6 +24,8 @@ ARGS =
 #:  experiment-latency  profile this machine three times and check it on 60 networks: results/ and the README's table
 #:  experiment-search  compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and README
 #:  experiment-ranking  train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
+#:  experiment-scoring  score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
+#:  experiment-overhead  what a search costs besides scoring: results/
 #:  report      write the report of RUN again (default: runs/TARGET-PRESET)
 #:  constraints fill in constraints.txt: what it has no line for gets its newest version
 #:  clean       remove what was built; never touches runs/ or .venv/
@@ -31,7 +33,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-cifar10 experiment-latency experiment-search experiment-ranking setup setup-dev test test-devices test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-cifar10 experiment-latency experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -143,6 +145,12 @@ experiment-ranking: setup
 	$(VENV)/bin/python -m fairnas.pipeline.ranking.study collect results/ranking_$(SPACE).json \
 	  $(foreach each,$(SAMPLINGS),"runs/$(RANKING)/$(each)")
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+experiment-scoring: setup
+	$(VENV)/bin/python -m fairnas.pipeline.bench_scoring "$(TRUTH)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+experiment-overhead: setup
+	$(VENV)/bin/python -m fairnas.pipeline.search.overhead $(ARGS)
 
 bench: setup
 	$(VENV)/bin/python -m fairnas.pipeline.bench $(ARGS)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -98,6 +99,7 @@ def main(
 ) -> None:
     """Measure, print and write what a search costs besides scoring."""
     costs = space_costs(get_space(SPACE), Predictor(load_table(TABLE)), RESOLUTION, CLASSES)
+    load = os.getloadavg()[0]
     search_ms("nsga2", POPULATION, costs)  # the first one also imports
     elapsed: dict[str, dict[str, float]] = {}
     computed: dict[str, dict[str, float]] = {}
@@ -124,6 +126,7 @@ def main(
         "space": SPACE,
         "layers": len(get_space(SPACE).layers),
         "machine": machine(),
+        "load_average": round(load, 2),  # of the machine, before; above 0 others made the elapsed times longer
         "versions": versions(),
         "commit": commit(),
     }

@@ -253,11 +253,17 @@ def test_a_new_search_discards_what_was_made_of_earlier_picks(
     process = processes.start(fairnas, "search", *rest, log=tmp_path / "log")
     assert process.wait() == 0, process.output
     assert tiny.lines(process.output, "running") == ["search", "picks"]
-    # The first of two picks is that of three; the second is now the front's other end, another architecture.
-    assert sorted(path.name for path in run.glob("*/pick-*")) == ["pick-1", "pick-1"]
-    assert sorted(tiny.manifest(run)["stages"]) == sorted(
-        s for s in tiny.STAGES if not s.endswith(("pick-2", "pick-3"))
-    )
+
+    def picked(folder: Path) -> dict[str, str]:
+        return {row["name"]: row["architecture"] for row in json.loads((folder / "picks" / "picks.json").read_text())}
+
+    earlier, now = picked(unbroken), picked(run)
+    assert list(now) == ["pick-1", "pick-2"]
+    stay = [name for name in now if now[name] == earlier[name]]
+    assert "pick-1" in stay
+    assert sorted(path.name for path in run.glob("*/pick-*")) == sorted(stay * 2)
+    gone = tuple({"pick-1", "pick-2", "pick-3"} - set(stay))
+    assert sorted(tiny.manifest(run)["stages"]) == sorted(s for s in tiny.STAGES if not s.endswith(gone))
 
 
 def test_the_manifest_says_what_each_stage_was_made_of_and_by_whom(unbroken: Path) -> None:

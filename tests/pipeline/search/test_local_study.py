@@ -91,11 +91,10 @@ def test_scores_that_the_algorithm_would_not_ask_for_make_way(whole: Callable[[s
         ("state.json", lambda text: text.replace('"algorithm": {', '"algorithm": [', 1), "state.json is damaged"),
     ],
 )
-def test_damaged_files_are_refused(file: str, content: object, message: str, tmp_path: Path) -> None:
+def test_damaged_files_are_refused(file: str, content: Callable[[str], str], message: str, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(problem(Curve(killed_after(25))), tmp_path / "run")
     path = tmp_path / "run" / file
-    assert callable(content)
     path.write_text(content(path.read_text()))
     with pytest.raises(UserError, match=f"{message}: run the same command with --force search to start again"):
         run(problem(), tmp_path / "run")

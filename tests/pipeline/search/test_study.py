@@ -120,6 +120,7 @@ def test_a_dashboard_shows_a_search_while_it_runs(tmp_path: Path, dashboard: str
         with pytest.raises(Killed):
             run(searched, tmp_path)
 
+    shown: dict[str, Any] = {}
     searching = threading.Thread(target=search)
     searching.start()
     try:
