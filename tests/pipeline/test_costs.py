@@ -40,6 +40,11 @@ def test_costs_of_a_genome_are_those_of_its_network(table: LatencyTable) -> None
         architecture = SPACE.sample(rng)
         prediction = predictor.predict(SPACE.blocks(architecture, 48, 10))
         cost = SPACE.cost(architecture, 48, 10)
-        expected = {"latency_ms": prediction.latency_ms, "madds": cost.madds, "params": cost.params}
+        expected = {
+            "latency_ms": prediction.latency_ms,
+            "latency_upper_ms": prediction.high_ms,
+            "madds": cost.madds,
+            "params": cost.params,
+        }
         assert costs.of(architecture.choices) == pytest.approx(expected, rel=1e-12)
         assert costs.is_extrapolated(architecture.choices) == prediction.extrapolated

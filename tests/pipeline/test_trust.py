@@ -66,7 +66,7 @@ def changed(table: LatencyTable, **parts: Any) -> LatencyTable:
     [
         ({"validation": FAILED}, ["is failed", FIGURE, "--allow-unvalidated"]),
         ({"validation": None}, ["is unvalidated", "never compared with measurements", "--allow-unvalidated"]),
-        ({"precision": "int8"}, ["is of int8 models, and networks are exported as fp32"]),
+        ({"precision": "int8"}, ["is of int8 models, and latency.table must be of fp32 ones"]),
     ],
 )
 def test_a_table_that_is_not_fit_for_a_search_stops_it_with_one_line(
