@@ -49,8 +49,7 @@ def main(
     settings = {"data.source": data, "proxy.width": width, "scoring.bn": "none", "scoring.batch_size": batch_size}
     config = load_config("ranking-macro", [f"{key}={value}" for key, value in settings.items()], seed=seed)
     space = any_space(config.space).scaled(width)
-    # Neighbours share the beginning of their paths, also where several threads take a part each.
-    architectures = sorted(read_truth(table, None, space).accuracies, key=lambda architecture: architecture.choices)
+    architectures = list(read_truth(table, None, space).accuracies)
     dataset = _some_heldout(load_dataset(data, heldout=config.data.heldout, seed=seed), images)
     torch.manual_seed(seed)
     supernet = _supernet(weights, space, width, len(dataset.classes))
@@ -144,7 +143,7 @@ class _Recorder:
         for position, classes in self.predict(architectures):
             self.found[architectures[position]] = classes
             advance(0.0)
-        return []
+        return [0.0] * len(architectures)
 
 
 def _forward(supernet: AnySupernet, dataset: Dataset, config: Config) -> Predict:

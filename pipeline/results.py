@@ -132,6 +132,7 @@ def with_tables(text: str) -> str:
         "latency_fits": latency_fits_markdown,
         "warm_start": to_markdown,
         "search_hypervolume": search_markdown,
+        "scoring_macro": _scoring_macro,
         "ranking_macro": ranking_markdown,
         "ranking_nasbench201": ranking_markdown,
     }
@@ -189,6 +190,25 @@ def _latency_host(figures: dict[str, Any]) -> str:
         f"{figures['protocol']}.\n\n"
         + _markdown([*header, "Spearman", "Spearman of measuring again", "time in all"], rows)
     )
+
+
+def _scoring_macro(figures: dict[str, Any]) -> str:
+    parts, plain_parts = figures["parts_run"], figures["parts_run_one_by_one"]
+    rows = [
+        ["paths as a tree", _minutes(figures["seconds"]), f"{parts:,}"],
+        ["one by one (estimate)", _minutes(figures["seconds_one_by_one_estimated"]), f"{plain_parts:,}"],
+    ]
+    return (
+        f"All {figures['architectures']:,} given networks of NAS-Bench-Macro on {figures['images']:,} images of "
+        f"{figures['protocol']['resolution']} px, width {figures['protocol']['width']:g}, float32, "
+        f"{figures['threads']} threads ({figures['machine']['processor']}). The estimate is from "
+        f"{figures['one_by_one_architectures']} of them, whose predictions agree in {figures['top1_agreement']:.2%} "
+        f"of {figures['predictions_compared']:,}.\n\n" + _markdown(["", "time", "parts of networks run"], rows)
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -156,6 +156,9 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
                 f"{entry['backward_passes']:,.0f}",
             ]
         )
+    for name, interval in entries[order[0]]["baselines"].items():
+        low, high = (_three_digits(interval[end]) for end in ("low", "high"))
+        lines.append([f"no supernet: {name}", _three_digits(interval["value"]), f"{low} to {high}", "", "", "", "0"])
     intro = (
         f"{protocol['kind'].capitalize()} protocol: {protocol['train_images']:,} training images at "
         f"{protocol['resolution']} px, width {protocol['width']:g}, {protocol['epochs']} epochs of strict fairness or "

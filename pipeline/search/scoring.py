@@ -52,12 +52,15 @@ class ThreadedScorer:
 
     def score_all(self, architectures: Sequence[Architecture], advance: Advance) -> list[float]:
         """As `Scorer.score_all`."""
-        parts = [part for part in split(architectures, self.width) if part]
+        # Neighbours in this order share the beginnings of their paths, which a scorer computes once.
+        order = sorted(range(len(architectures)), key=lambda index: architectures[index].choices)
+        parts = [part for part in split([architectures[index] for index in order], self.width) if part]
         while len(self._scorers) < len(parts):
             self._scorers.append(self._make())
         with _one_thread_each(), ThreadPoolExecutor(max(1, len(parts))) as pool:
             scores = pool.map(lambda scorer, part: scorer.score_all(part, advance), self._scorers, parts)
-            return list(chain.from_iterable(scores))
+            by_index = dict(zip(order, chain.from_iterable(scores), strict=True))
+        return [by_index[index] for index in range(len(architectures))]
 
 
 def split(items: Sequence[T], count: int) -> list[Sequence[T]]:
