@@ -131,6 +131,18 @@ class NasBench201Space(BenchmarkSpace):
     CELLS, STAGES = 5, 3  # cells per stage; between two stages stands a residual block with stride 2
     KERNELS: ClassVar = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
+    def __init__(self, channels: int, width: float = 1.0, cells: int = CELLS) -> None:
+        super().__init__(channels, width)
+        self.cells = cells
+
+    def scaled(self, width: float) -> NasBench201Space:
+        """The same space with every channel count multiplied by `width`."""
+        return NasBench201Space(super().scaled(width).channels, width, self.cells)
+
+    def shortened(self, cells: int) -> NasBench201Space:
+        """The same cells, fewer of them per stage: a supernet of such networks trains faster."""
+        return NasBench201Space(self.channels, self.width, cells)
+
     def is_connected(self, architecture: Architecture) -> bool:
         """Whether anything of a cell's input reaches its output: 341 of the 15,625 bring nothing."""
         reached = {0}
@@ -151,7 +163,7 @@ class NasBench201Space(BenchmarkSpace):
                 total += _convolution(channels // 2, channels, 3, resolution)
                 total += _convolution(channels, channels, 3, resolution)
                 total += _convolution(channels // 2, channels, 1, resolution, batch_norm=False)
-            for kernel in filter(None, kernels * self.CELLS):
+            for kernel in filter(None, kernels * self.cells):
                 total += _convolution(channels, channels, kernel, resolution)
         return total + Cost(2 * channels + (channels + 1) * num_classes, channels * num_classes)
 

@@ -47,7 +47,7 @@ class NasBench201Supernet(nn.Module):
             if stage:
                 stages.append(_Reduction(channels))
                 channels *= 2
-            stages += [_Cell(space, channels) for _ in range(space.CELLS)]
+            stages += [_Cell(space, channels) for _ in range(space.cells)]
         self.cells = nn.ModuleList(stages)
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),

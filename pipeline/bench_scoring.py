@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..latency_tables.files import sha256_file, write_json
-from ..models import AnySupernet, Architecture, Space, any_space, build_supernet
+from ..models import AnySupernet, Architecture, Space, build_supernet
 from .config import Config, load_config
 from .console import console, progress_bar
 from .data import Dataset, eval_batches, load_dataset
@@ -48,7 +48,7 @@ def main(
     """Time both ways in one run, with inherited batch-norm statistics, and compare every prediction of the sample."""
     settings = {"data.source": data, "proxy.width": width, "scoring.bn": "none", "scoring.batch_size": batch_size}
     config = load_config("ranking-macro", [f"{key}={value}" for key, value in settings.items()], seed=seed)
-    space = any_space(config.space).scaled(width)
+    space = config.proxy_space
     architectures = list(read_truth(table, None, space).accuracies)
     dataset = _some_heldout(load_dataset(data, heldout=config.data.heldout, seed=seed), images)
     torch.manual_seed(seed)

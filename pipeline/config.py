@@ -15,7 +15,7 @@ from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
-from ..models import BENCHMARKS, any_space
+from ..models import BENCHMARKS, NasBench201Space, Space, any_space
 from .errors import UserError
 from .schedule import make_scheduler
 from .search.constraints import Constraint
@@ -45,6 +45,14 @@ class SizeConfig(Section):
 
     resolution: int = Field(ge=16, le=1024, description="height and width of the images, in pixels")
     width: float = Field(default=1.0, ge=0.1, le=4.0, description="multiplier of every channel count")
+
+
+class ProxySizeConfig(SizeConfig):
+    """The size that a supernet is trained at."""
+
+    cells: int | None = Field(
+        default=None, ge=1, le=5, description="space nasbench201: cells per stage; empty means its own networks' 5"
+    )
 
 
 class AugmentConfig(Section):
@@ -364,7 +372,7 @@ class Config(Section):
     seed: int = Field(default=0, ge=0)
     space: str = "b"
     data: DataConfig = DataConfig()
-    proxy: SizeConfig
+    proxy: ProxySizeConfig
     deploy: SizeConfig
     supernet: SupernetConfig
     latency: LatencyConfig = LatencyConfig()
@@ -384,6 +392,8 @@ class Config(Section):
     def _images_fit_the_space(self) -> Config:
         if self.space not in BENCHMARKS and min(self.proxy.resolution, self.deploy.resolution) < 32:
             raise ValueError(f"space {self.space} halves its input five times: resolutions must be at least 32")
+        if self.proxy.cells is not None and self.space != NasBench201Space.name:
+            raise ValueError(f"proxy.cells is for space {NasBench201Space.name}, not for {self.space}")
         if self.space in BENCHMARKS and self.supernet.init == "aligned":
             raise ValueError(f"supernet.init=aligned is for mobile spaces, not for {self.space}")
         return self
@@ -406,6 +416,12 @@ class Config(Section):
                 f"({self.deploy.width:g})"
             )
         return self
+
+    @property
+    def proxy_space(self) -> Space:
+        """The search space as the supernet is trained in it."""
+        space = any_space(self.space).scaled(self.proxy.width)
+        return space.shortened(self.proxy.cells) if isinstance(space, NasBench201Space) and self.proxy.cells else space
 
     def to_yaml(self) -> str:
         """The whole configuration, resolved."""

@@ -28,7 +28,7 @@ from ..latency_tables import (
 )
 from ..latency_tables.files import sha256_json, write_atomic, write_json
 from ..latency_tables.table import Precision
-from ..models import AnySupernet, Architecture, Block, SearchSpace, Supernet, any_space, get_space
+from ..models import AnySupernet, Architecture, Block, SearchSpace, Supernet, get_space
 from . import check_picks, evaluate, export, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
@@ -65,7 +65,7 @@ class Pipeline:
     def __init__(self, config: Config, run: Run, dataset: Dataset) -> None:
         self.config, self.run, self.dataset = config, run, dataset
         self.target = get_target(config.target)
-        self.proxy_space = any_space(config.space).scaled(config.proxy.width)
+        self.proxy_space = config.proxy_space
         run.write_config(config.to_yaml())
 
     @cached_property
@@ -579,7 +579,7 @@ def follow_search(config: Config) -> None:
     console.quiet = True
     try:
         dataset = open_dataset(config)
-        space = any_space(config.space).scaled(config.proxy.width)
+        space = config.proxy_space
 
         def build(weights: bytes) -> SharedScorer:
             supernet = train_supernet.load_supernet(weights, space, len(dataset.classes))

@@ -123,7 +123,7 @@ def _subsets(architectures: Sequence[Architecture], truth: np.ndarray) -> list[t
 
 def _sizes(architectures: Sequence[Architecture], config: Config, dataset: Dataset) -> list[tuple[str, np.ndarray]]:
     """What ranks without any training: a supernet that orders no better than these is not worth its cost."""
-    space = any_space(config.space).scaled(config.proxy.width)
+    space = config.proxy_space
     costs = [space.cost(each, config.proxy.resolution, len(dataset.classes)) for each in architectures]
     return [(name, np.array([float(getattr(cost, name)) for cost in costs])) for name in ("params", "madds")]
 

@@ -19,6 +19,7 @@ import typer
 import yaml
 
 from ...latency_tables.files import write_json
+from ...models import NasBench201Space
 from ..errors import UserError
 from .certificate import accuracy_gap
 from .metrics import FIGURES, Agreement, agreement, bootstrap, interval_of
@@ -159,11 +160,12 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
     for name, interval in entries[order[0]]["baselines"].items():
         low, high = (_three_digits(interval[end]) for end in ("low", "high"))
         lines.append([f"no supernet: {name}", _three_digits(interval["value"]), f"{low} to {high}", "", "", "", "0"])
+    shorter = f"{protocol['cells']} cell(s) per stage, " if protocol.get("cells") else ""
     intro = (
         f"{protocol['kind'].capitalize()} protocol: {protocol['train_images']:,} training images at "
-        f"{protocol['resolution']} px, width {protocol['width']:g}, {protocol['epochs']} epochs of strict fairness or "
-        f"as many backward passes, batch {protocol['batch_size']}, learning rate {protocol['lr']:g}; scored on "
-        f"{protocol['heldout_images']:,} held-out images, batch norm: {protocol['bn']}; "
+        f"{protocol['resolution']} px, width {protocol['width']:g}, {shorter}{protocol['epochs']} epochs of strict "
+        f"fairness or as many backward passes, batch {protocol['batch_size']}, learning rate {protocol['lr']:g}; "
+        f"scored on {protocol['heldout_images']:,} held-out images, batch norm: {protocol['bn']}; "
         f"n = {entries[order[0]]['n']:,} architectures ({protocol['architectures']}), truth: "
         f"{figures['truth'].get('column', 'trained networks')}. {machine['processor']}, {machine['threads']} thread(s)."
     )
@@ -290,6 +292,8 @@ def _protocol(run: Judged) -> dict[str, Any]:
         reductions.append(f"{proxy['resolution']} px instead of 32")
     if proxy["width"] != 1:
         reductions.append(f"width {proxy['width']:g} instead of 1")
+    if proxy.get("cells"):
+        reductions.append(f"{proxy['cells']} cells per stage instead of {NasBench201Space.CELLS}")
     spacing = judged["spacing"] if judged["spaced_by"] is None else f"{judged['spacing']} of {judged['spaced_by']}"
     return {
         "kind": "reduced" if reductions else "full",
@@ -299,6 +303,7 @@ def _protocol(run: Judged) -> dict[str, Any]:
         "heldout_images": judged["heldout_images"],
         "resolution": proxy["resolution"],
         "width": proxy["width"],
+        "cells": proxy.get("cells"),
         **_recipe(run),
         "augment": supernet["augment"],
         "bn": judged["bn"],

@@ -168,3 +168,21 @@ def test_reductions_double_the_channels_of_macro() -> None:
     assert isinstance(place, MacroSpace)
     first, second, third = [(32, 64, 2), (64, 64, 1)], [(64, 128, 2)] + [(128, 128, 1)] * 2, [(128, 256, 2)]
     assert [place.place(layer) for layer in range(8)] == [*first, *second, *third, (256, 256, 1), (256, 256, 1)]
+
+
+def test_a_shortened_nasbench201_keeps_its_cells_and_costs_what_its_network_has() -> None:
+    space = any_space("nasbench201").shortened(2).scaled(0.5)
+    for architecture in (space.uniform("nor_conv_3x3"), space.uniform("nor_conv_1x1"), space.uniform("none")):
+        supernet = build_supernet(space, 10)
+        chosen = set(architecture.choices)
+        parameters = sum(p.numel() for p in supernet.shared_parameters()) + sum(
+            p.numel()
+            for cell in supernet.cells
+            if hasattr(cell, "edges")
+            for edge in cell.edges
+            for index, operation in enumerate(edge)
+            if index in chosen
+            for p in operation.parameters()
+        )
+        assert space.cost(architecture, 32, 10).params == parameters
+        assert sum(hasattr(cell, "edges") for cell in supernet.cells) == 6
