@@ -141,7 +141,8 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
     entries = {name: entry for name, entry in figures.items() if isinstance(entry, dict) and "tau_b" in entry}
     order = sorted(entries, key=lambda name: entries[name]["tau_b"] or 0, reverse=True)
     protocol, machine = entries[order[0]]["protocol"], figures["machine"]
-    header = ["sampling", "tau-b", "95% interval", "per seed", "pairwise accuracy", "one-shot accuracies", "passes"]
+    header = ["sampling", "tau-b", "95% interval", "per seed", "strict fairness ahead by", "pairwise accuracy"]
+    header += ["one-shot accuracies", "passes"]
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name in order:
         entry = entries[name]
@@ -152,6 +153,7 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
                 _three_digits(entry["tau_b"]),
                 f"{_three_digits(entry['low'])} to {_three_digits(entry['high'])}",
                 ", ".join(_three_digits(seed["tau_b"]) for seed in entry["per_seed"]),
+                _ahead(entry.get("strict_is_ahead_by")),
                 _three_digits(entry["pairwise_accuracy"]["value"]),
                 f"{low:.1%} to {high:.1%}",
                 f"{entry['backward_passes']:,.0f}",
@@ -159,7 +161,9 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
         )
     for name, interval in entries[order[0]]["baselines"].items():
         low, high = (_three_digits(interval[end]) for end in ("low", "high"))
-        lines.append([f"no supernet: {name}", _three_digits(interval["value"]), f"{low} to {high}", "", "", "", "0"])
+        lines.append(
+            [f"no supernet: {name}", _three_digits(interval["value"]), f"{low} to {high}", "", "", "", "", "0"]
+        )
     shorter = f"{protocol['cells']} cell(s) per stage, " if protocol.get("cells") else ""
     intro = (
         f"{protocol['kind'].capitalize()} protocol: {protocol['train_images']:,} training images at "
@@ -170,6 +174,13 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
         f"{figures['truth'].get('column', 'trained networks')}. {machine['processor']}, {machine['threads']} thread(s)."
     )
     return intro + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ahead(lead: Mapping[str, Any] | None) -> str:
+    if lead is None:
+        return ""
+    low, high = (f"{lead[end]:+.3f}" if lead[end] is not None else "undefined" for end in ("low", "high"))
+    return f"{lead['value']:+.3f} ({low} to {high})"
 
 
 def _three_digits(value: float | None) -> str:
@@ -260,8 +271,15 @@ def _two_level(group: Sequence[Judged]) -> Any:
     return draw
 
 
-def _lead(strict: Sequence[Judged], other: Sequence[Judged], resamples: int) -> dict[str, Any]:
-    """How far strict fairness is ahead in tau-b, both resampled on the same architectures."""
+def _lead(strict: Sequence[Judged], other: Sequence[Judged], resamples: int) -> dict[str, Any] | None:
+    """How far strict fairness is ahead in tau-b, over the seeds that both have; None where they share none.
+
+    Both are resampled on the same architectures. Seeds differ by more than samplings do, so others would not compare.
+    """
+    shared = {run.config["seed"] for run in strict} & {run.config["seed"] for run in other}
+    if not shared:
+        return None
+    strict, other = ([run for run in group if run.config["seed"] in shared] for group in (strict, other))
 
     def draw(rng: np.random.Generator) -> Agreement:
         seed = int(rng.integers(2**32))
@@ -270,7 +288,7 @@ def _lead(strict: Sequence[Judged], other: Sequence[Judged], resamples: int) -> 
 
     ours, theirs = (_mean_agreement([agreement(run.scores, run.truth) for run in group]) for group in (strict, other))
     interval = bootstrap(draw, resamples, 0.95, seed=0)["tau_b"]
-    return interval_of(ours.tau_b - theirs.tau_b, interval)
+    return interval_of(ours.tau_b - theirs.tau_b, interval) | {"seeds": len(shared)}
 
 
 def _mean_agreement(several: Sequence[Agreement]) -> Agreement:
