@@ -56,10 +56,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a stage works, and until when (of `time.monotonic()`; None for as long as it takes)."""
+    """Where a stage works.
+
+    Args:
+        folder: for its files.
+        deadline: until when, of `time.monotonic()`; None for as long as it takes.
+        start_again: whether to forget also what is kept elsewhere; the folder is empty then.
+    """
 
     folder: Path
     deadline: float | None = None
+    start_again: bool = False
 
     def checkpoint(self, interval: float) -> Checkpoint:
         """The checkpoint of unfinished work, saved every `interval` seconds."""
@@ -146,7 +153,7 @@ class Run:
         self._forget(stage.name)
         folder, resumed = self._open_folder(stage, start_again=forced)
         started = time.monotonic()
-        stage.work(Workspace(folder, self.deadline))
+        stage.work(Workspace(folder, self.deadline, start_again=forced))
         self.manifest["stages"][stage.name] = {
             "key": stage.key,
             "version": stage.version,

@@ -22,7 +22,7 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
-from ..console import Bar
+from ..console import Bar, console
 from ..errors import UserError
 from .algorithms.interface import Genome
 from .archive import Archive
@@ -53,16 +53,19 @@ _TASKS = sql.Table(
     sql.Column("accuracy", sql.Double),
 )
 
+_LIVING = """
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = :lock
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
 _CLAIM = sql.text(
-    """
+    f"""
     UPDATE fairnas_tasks SET worker = :worker, claims = claims + 1
     WHERE study = :study AND generation = :generation AND position IN (
         SELECT position FROM fairnas_tasks AS task
-        WHERE study = :study AND generation = :generation AND accuracy IS NULL AND NOT EXISTS (
-            SELECT FROM pg_locks
-            WHERE locktype = 'advisory' AND classid = :lock AND objid = task.worker
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        )
+        WHERE study = :study AND generation = :generation AND accuracy IS NULL
+        AND NOT EXISTS ({_LIVING} AND objid = task.worker)
         ORDER BY position LIMIT :most
     )
     RETURNING position, genome
@@ -85,7 +88,7 @@ class _Task(NamedTuple):
     genome: Genome
 
 
-def search_together(problem: Problem, storage: str, study: str, bar: Bar) -> Archive:
+def search_together(problem: Problem, storage: str, study: str, bar: Bar, start_again: bool = False) -> Archive:
     """Take part in a search until it is finished; every worker ends with the same archive, that of a single one.
 
     Args:
@@ -93,13 +96,14 @@ def search_together(problem: Problem, storage: str, study: str, bar: Bar) -> Arc
         storage: URL of the database, `postgresql://USER@HOST/DATABASE`.
         study: name that only workers of the same search use.
         bar: over all architectures.
+        start_again: forget what the database has of the study, unless others are at work on it.
 
     Raises:
         UserError: the database is not one, cannot be reached, or the connection was lost.
     """
     url = _url(storage)
     with _answering(url):
-        worker = _Worker(problem, url, study)
+        worker = _Worker(problem, url, study, start_again)
         try:
             for generation in range(problem.settings.generations):
                 worker.open(generation)
@@ -112,7 +116,7 @@ def search_together(problem: Problem, storage: str, study: str, bar: Bar) -> Arc
 class _Worker:
     """One of the processes that share a study."""
 
-    def __init__(self, problem: Problem, url: URL, study: str) -> None:
+    def __init__(self, problem: Problem, url: URL, study: str, start_again: bool) -> None:
         self._problem, self._name = problem, study
         self._lock = zlib.crc32(study.encode()) % _LOCKS
         self._engine = _connect(url)
@@ -123,9 +127,11 @@ class _Worker:
             self._connection.execute(sql.text("SELECT pg_advisory_xact_lock(:arrivals)"), {"arrivals": _ARRIVALS})
             _CATALOGUE.create_all(self._engine)
             self._study = Study(self._engine, study, problem.archive(), problem.space)
+            if start_again:
+                self._start_again()
             join = sql.text("INSERT INTO fairnas_searches VALUES (:study, 0, NULL) ON CONFLICT DO NOTHING")
             self._connection.execute(join, {"study": study})
-        self._id = self._sign_in()
+            self._id = self._sign_in()
 
     def open(self, generation: int) -> None:
         """Make a generation's tasks, unless somebody did."""
@@ -216,14 +222,22 @@ class _Worker:
         archive.members = [self._problem.scored(tuple(row[0]), *row[1:]) for row in self._connection.execute(query)]
         return archive
 
+    def _start_again(self) -> None:
+        """Forget the study, unless somebody is at work on it: also who has just started it again."""
+        if self._connection.scalar(sql.text(f"SELECT EXISTS ({_LIVING})"), {"lock": self._lock}):
+            console.print("others are at work on this search: it goes on, and is not started again")
+            return
+        for table in (_TASKS, _SEARCHES):
+            self._connection.execute(sql.delete(table).where(table.c.study == self._name))
+        self._study.clear(self._connection)
+
     def _sign_in(self) -> int:
-        """Take a number that no living worker has, and its lock."""
+        """Take a number that no living worker has, and its lock, which the connection keeps."""
         attempt = sql.text("SELECT pg_try_advisory_lock(:lock, :worker)")
         while True:
             worker = 1 + secrets.randbelow(_LOCKS - 1)
-            with self._connection.begin():
-                if self._connection.scalar(attempt, {"lock": self._lock, "worker": worker}):
-                    return worker
+            if self._connection.scalar(attempt, {"lock": self._lock, "worker": worker}):
+                return worker
 
 
 def _url(storage: str) -> URL:

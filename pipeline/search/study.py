@@ -64,6 +64,14 @@ class Study:
         query = sql.select(sql.func.count()).select_from(trials).where(trials.c.study_id == self._id)
         return connection.scalar(query) or 0
 
+    def clear(self, connection: Connection) -> None:
+        """Remove all its trials, inside the connection's transaction."""
+        trials = self._tables["trials"].c
+        own = sql.select(trials.trial_id).where(trials.study_id == self._id)
+        for name in reversed(_TABLES):
+            table = self._tables[name]
+            connection.execute(sql.delete(table).where(table.c.trial_id.in_(own)))
+
     def add(self, connection: Connection, members: Sequence[Scored], **attributes: Any) -> None:
         """Add a trial for each member, inside the connection's transaction; nobody else may add any meanwhile.
 

@@ -78,11 +78,11 @@ def problem(scorer: Any = None, **settings: Any) -> Problem:
     return Problem(config, 0, SPACE, known, limits, scorer or Curve())
 
 
-def run(searched: Problem, folder: Path, **more: Any) -> Path:
+def run(searched: Problem, folder: Path, start_again: bool = False, **more: Any) -> Path:
     """Carry out a search in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     table = check_constraints(searched.settings, SPACE, searched.costs)
-    search(searched, table, Workspace(folder), **more)
+    search(searched, table, Workspace(folder, start_again=start_again), **more)
     return folder
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sql
+from fairnas.models import Architecture
 from fairnas.pipeline.errors import UserError
 
 from .. import tiny
 from ..processes import Process, Processes, fairnas, share_search
 from . import postgres
-from .problems import Curve, problem, results, run
+from .problems import Curve, Killed, killed_after, problem, results, run
 
 GENERATIONS = 4
 
@@ -89,6 +90,33 @@ def test_two_workers_share_the_scoring_and_a_late_one_finds_it_done(
     run(problem(late, storage=storage), tmp_path / "late", study="test-nsga2")
     assert late.scored == []
     assert [results(tmp_path / name) for name in ("first", "second", "late")] == [alone] * 3
+
+
+def test_a_finished_study_is_started_again(storage: str, tmp_path: Path) -> None:
+    first, again = Curve(), Curve()
+    found = [
+        results(run(problem(curve, storage=storage), tmp_path / name, start_again, study="test-again"))
+        for curve, name, start_again in ((first, "first", False), (again, "again", True))
+    ]
+    assert again.scored == first.scored
+    assert found[0] == found[1]
+    assert len(optuna.load_study(study_name="test-again", storage=storage).trials) == len(again.scored) == 40
+
+
+def test_a_study_that_others_are_at_work_on_is_not_started_again(
+    storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined = Curve(before=killed_after(1))
+
+    def join(_: Architecture) -> None:
+        if not joined.scored:
+            with pytest.raises(Killed):
+                run(problem(joined, storage=storage), tmp_path / "joined", start_again=True, study="test-joined")
+
+    alone = Curve(before=join)
+    run(problem(alone, storage=storage), tmp_path / "alone", study="test-joined")
+    assert "others are at work on this search" in capsys.readouterr().err
+    assert len(set(alone.scored)) == 40
 
 
 @pytest.mark.parametrize(
