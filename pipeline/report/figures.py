@@ -65,10 +65,9 @@ def pareto(run: RunFiles, cost: str, styles: Mapping[str, NetworkStyle]) -> Plot
     outside = [s for s in points if not s.on_front and not s.feasible]
     plane = len(run.objectives) == 2
     figure = go.Figure(layout=base_layout(460))
-    _add_scored(figure, thinned(outside), cost, f"over a limit ({count(len(outside))})", "x-thin-open", SCORED)
+    _add_scored(figure, thinned(outside), cost, f"outside a limit ({count(len(outside))})", "x-thin-open", SCORED)
     _add_scored(figure, thinned(cloud), cost, f"scored ({count(len(cloud))})", "circle", SCORED)
     _add_scored(figure, front, cost, f"front ({count(len(front))})", "circle", FRONT, line=plane)
-    limit = next((c for c in run.constraints if c.quantity == cost), None)
     costs = _scale([s.values[cost] for s in points] + [number(pick.get(cost)) for pick in run.picks], AXES[cost][1])
     heights = _scale([s.values["accuracy"] for s in points], AXES["accuracy"][1])
     caption = [f"Each mark is one of the {count(len(points))} architectures that the search scored."]
@@ -80,15 +79,16 @@ def pareto(run: RunFiles, cost: str, styles: Mapping[str, NetworkStyle]) -> Plot
         caption.append(
             f"The front is one of {len(run.objectives)} objectives ({names}): in this projection some lie low."
         )
-    x_range = _padded(costs, below=0.1)
-    if limit is not None:
-        x_range, note = _add_limit(figure, limit, cost, x_range)
-        caption.append(note)
+    ranges = {cost: _padded(costs, below=0.1), "accuracy": _padded(heights, above=0.12)}
+    for limit in run.constraints:
+        if limit.quantity in ranges:
+            ranges[limit.quantity], note = _add_limit(figure, limit, ranges[limit.quantity])
+            caption.append(note)
     for pick in run.picks:
-        _add_pick(figure, pick, cost, styles[pick["name"]], x_range)
+        _add_pick(figure, pick, cost, styles[pick["name"]], ranges[cost])
     axes(figure, AXES[cost][0], AXES["accuracy"][0])
-    figure.update_xaxes(range=x_range)
-    figure.update_yaxes(range=_padded(heights, above=0.12))
+    figure.update_xaxes(range=ranges[cost])
+    figure.update_yaxes(range=ranges["accuracy"])
     return Plot(
         f"pareto-{cost.replace('_', '-')}",
         f"Scatter plot of accuracy over {AXES[cost][0].lower()} for {len(points)} architectures, "
@@ -334,25 +334,32 @@ def _add_pick(
     )
 
 
-def _add_limit(figure: go.Figure, limit: Constraint, cost: str, x_range: list[float]) -> tuple[list[float], str]:
-    """Draw the limit where it lies near the data; a far one would squeeze them, so it is only told."""
-    at = limit.limit * AXES[cost][1]
-    told = SHOWN[cost](limit.limit)
-    low, high = x_range
-    if at > high + 0.6 * (high - low):
-        return x_range, f"The limit, {told}, lies to the right of the plot."
-    if at < low - 0.6 * (high - low):
-        return x_range, f"The limit, {told}, lies to the left of the plot."
+def _add_limit(figure: go.Figure, limit: Constraint, shown: list[float]) -> tuple[list[float], str]:
+    """Draw the limit where it lies near the data; a far one would squeeze them, so it is only told.
+
+    Returns:
+        the range to show of the limit's axis, and a sentence for the caption.
+    """
+    at = limit.limit * AXES[limit.quantity][1]
+    told = SHOWN[limit.quantity](limit.limit)
+    low, high = shown
+    accuracy = limit.quantity == "accuracy"
+    before, behind = ("below", "above") if accuracy else ("to the left of", "to the right of")
+    reach = 0.6 * (high - low)
+    if not low - reach <= at <= high + reach:
+        return shown, f"The limit, {told}, lies {before if at < low else behind} the plot."
     margin = 0.06 * (high - low)
-    x_range = [min(low, at - margin), max(high, at + margin)]
-    figure.add_vrect(x0=at, x1=x_range[1], fillcolor=LIMIT, opacity=0.07, line_width=0, layer="below")
-    figure.add_vline(
-        x=at,
-        line={"color": LIMIT, "dash": "dash", "width": 1.5},
-        annotation={"text": f"limit {told}", "textangle": -90, "yanchor": "bottom", "xanchor": "left"},
-        annotation_position="bottom right",
-    )
-    return x_range, f"Networks right of the dashed line are over the limit of {told}."
+    shown = [min(low, at - margin), max(high, at + margin)]
+    shade = {"fillcolor": LIMIT, "opacity": 0.07, "line_width": 0, "layer": "below"}
+    line = {"line": {"color": LIMIT, "dash": "dash", "width": 1.5}, "annotation_position": "bottom right"}
+    if accuracy:
+        figure.add_hrect(y0=shown[0], y1=at, **shade)
+        figure.add_hline(y=at, annotation={"text": f"limit {told}", "yanchor": "top"}, **line)
+        return shown, f"Networks below the dashed line fall short of the limit of {told}."
+    figure.add_vrect(x0=at, x1=shown[1], **shade)
+    upright = {"text": f"limit {told}", "textangle": -90, "yanchor": "bottom", "xanchor": "left"}
+    figure.add_vline(x=at, annotation=upright, **line)
+    return shown, f"Networks right of the dashed line are over the limit of {told}."
 
 
 def _hover(architecture: str, values: Mapping[str, float | None], *, extrapolated: bool = False) -> str:

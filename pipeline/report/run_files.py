@@ -38,7 +38,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """An upper limit of a quantity, such as `latency_ms<=8.1`."""
+    """A limit of a quantity, such as `latency_ms<=8.1` or `accuracy>=0.6`."""
 
     quantity: str
     limit: float
@@ -85,9 +85,9 @@ class RunFiles:
 
     @property
     def constraints(self) -> list[Constraint]:
-        """Upper limits that the search kept; that on latency as it stood when the picks were measured."""
+        """Limits that the search kept; that on latency as it stood when the picks were measured."""
         matches = (
-            re.fullmatch(r"\s*(\w+)\s*<=\s*(\S+)\s*", str(text)) for text in as_list(self.history.get("constraints"))
+            re.fullmatch(r"\s*(\w+)\s*[<>]=\s*(\S+)\s*", str(text)) for text in as_list(self.history.get("constraints"))
         )
         found = ((match[1], number(match[2])) for match in matches if match)
         corrected = {"latency_ms": number(self.measured.get("limit_ms"))}

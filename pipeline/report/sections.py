@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..search.quantities import excess
 from . import figures
 from .formatting import count, number, percent
 from .latency import Comparison, compare, entries, prediction
@@ -343,8 +344,8 @@ def details(run: RunFiles) -> Details:
 
 def _kept(run: RunFiles, values: Mapping[str, float | None]) -> bool | None:
     """Whether all limits of known values are kept; None where none can be judged."""
-    known = [(value, c.limit) for c in run.constraints if (value := values.get(c.quantity)) is not None]
-    return all(value <= limit for value, limit in known) if known else None
+    known = [(c.quantity, value, c.limit) for c in run.constraints if (value := values.get(c.quantity)) is not None]
+    return all(excess(*each) <= 0 for each in known) if known else None
 
 
 def _target(run: RunFiles) -> str:

@@ -290,13 +290,35 @@ def test_the_pareto_plot_holds_every_scored_architecture_once(run: Path) -> None
     front = sum(row["on_front"] == "True" for row in rows)
     over = sum(row["feasible"] == "False" for row in rows)
     assert sizes == {
-        "over a limit": over,
+        "outside a limit": over,
         "scored": len(rows) - front - over,
         "front": front,
         **dict.fromkeys(fixture.PICKS, 1),
     }
     best = max(float(row["accuracy"]) for row in rows if row["on_front"] == "True")
     assert max(next(t["y"] for t in plot["data"] if t["name"].startswith("front"))) == pytest.approx(best * 100)
+
+
+def test_a_lower_limit_of_accuracy_is_drawn_and_judged(run: Path) -> None:
+    path = run / "search" / "history.json"
+    history = json.loads(path.read_text())
+    history["constraints"] = ["accuracy>=0.85"]
+    path.write_text(json.dumps(history))
+    files = read_run(run)
+    plot = figures.pareto(files, "latency_ms", network_styles(files.networks))
+    assert [shape["y0"] for shape in json.loads(plot.json)["layout"]["shapes"] if shape["type"] == "line"] == [85.0]
+    assert "below the dashed line fall short of the limit of 85.0%" in plot.caption
+    accurate = {pick["name"]: pick["accuracy"] >= 0.85 for pick in files.picks}
+    assert {pick.name: pick.kept for pick in sections.picks(files)} == accurate
+    assert "at least 85.0%" in page(run).text
+
+
+def test_a_run_without_a_search_is_called_a_supernet(run: Path) -> None:
+    for folder in ("search", "picks", "retrain", "export"):
+        shutil.rmtree(run / folder)
+    with (run / "config.yaml").open("a") as config:
+        config.write("space: macro\n")
+    assert "A supernet of space macro" in page(run).text
 
 
 def test_a_network_has_one_colour_in_all_plots(run: Path) -> None:
