@@ -131,7 +131,7 @@ TRUTH =
 COLUMN = $(if $(filter macro,$(SPACE)),mean_acc,c10_test_200)
 ARCHITECTURES = 300
 STOP_AFTER =
-SAMPLINGS = strict-0 spos-0 strict-1 spos-1 expectation-0 expectation-scaled-0 one-shot-0
+SAMPLINGS = strict-0 spos-0 strict-1 spos-1 expectation-0 expectation-scaled-0 one-shot-0 independent-0
 RANKING = ranking-$(SPACE)$(if $(PROTOCOL),-$(PROTOCOL))
 
 experiment-ranking: setup
