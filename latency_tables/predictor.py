@@ -139,7 +139,7 @@ class Predictor:
 
     def _fitted(self, block: Block, model: FittedModel) -> Price:
         squeezed = any(sizes.get("squeeze_channels", (0, 0))[1] for sizes in model.measured_ranges.values())
-        if block.activation == "swish" or (block.se_ratio and not squeezed):
+        if block.activation in ("swish", "hswish") or (block.se_ratio and not squeezed):
             part = "Swish" if squeezed else "squeeze-and-excitation and Swish"
             raise LatencyError(
                 f"latency table {self.table.name} cannot price block {block.signature}: it was fitted to blocks "

@@ -10,6 +10,7 @@ from .benchmark_spaces import BenchmarkSpace, MacroSpace, NasBench201Space
 from .benchmark_supernets import MacroSupernet, NasBench201Supernet
 from .blocks import Block, Cost
 from .fairnas import PUBLISHED
+from .foreign import AnyNetwork, TimmModel, UserModel, build_any_network, classes_of, parse_any_network
 from .networks import build_network, parse_network
 from .search_space import BENCHMARKS, Architecture, Choice, Layer, SearchSpace, Space, any_space, get_space, list_spaces
 from .supernet import LayeredSupernet, Path, Supernet
@@ -17,6 +18,7 @@ from .supernet import LayeredSupernet, Path, Supernet
 __all__ = [
     "BENCHMARKS",
     "PUBLISHED",
+    "AnyNetwork",
     "AnySupernet",
     "Architecture",
     "BenchmarkSpace",
@@ -33,11 +35,16 @@ __all__ = [
     "SearchSpace",
     "Space",
     "Supernet",
+    "TimmModel",
+    "UserModel",
     "align_choices",
     "any_space",
+    "build_any_network",
     "build_network",
     "build_supernet",
+    "classes_of",
     "get_space",
     "list_spaces",
+    "parse_any_network",
     "parse_network",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["conv", "sepconv", "mbconv", "classifier"]
-Activation = Literal["none", "relu", "relu6", "swish"]
+Activation = Literal["none", "relu", "relu6", "swish", "hswish"]  # hswish: with a hard sigmoid as the gate
 
 
 @dataclass(frozen=True, slots=True)

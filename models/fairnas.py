@@ -10,10 +10,11 @@ _CHOICES = {
     "c": "E3K5-E3K3-E3K7-E3K3-E3K3-E3K3-E3K3-E3K3-E3K3-E6K3-E3K3-E3K3-E3K3-E3K3-E6K7-E6K7-E6K3-E6K3-E6K5",
 }
 # The paper's Table 1 lists SE networks with the parameters of ratio 0.5 and the multiply-adds and accuracies of 1.0.
-_SE_RATIOS = {"": 0.0, "_se": 1.0, "_se050": 0.5}
+# The last two are ours: the same networks with hard-Swish, for 8 bits.
+_VARIANTS = {"": "", "_se": "+se1", "_se050": "+se0.5", "_se_hswish": "+se1+hswish", "_se050_hswish": "+se0.5+hswish"}
 
 PUBLISHED: dict[str, Architecture] = {
-    f"fairnas_{letter}{suffix}": Architecture.parse(f"b:{text}").with_se(ratio)
+    f"fairnas_{letter}{suffix}": Architecture.parse(f"b:{text}{variant}")
     for letter, text in _CHOICES.items()
-    for suffix, ratio in _SE_RATIOS.items()
+    for suffix, variant in _VARIANTS.items()
 }

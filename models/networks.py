@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from timm.models import (
@@ -12,6 +13,7 @@ from timm.models import (
     generate_default_cfgs,
     register_model,
 )
+from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
@@ -39,7 +41,8 @@ default_cfgs = generate_default_cfgs({f"{name}.untrained": _DEFAULT_CFG for name
 def block_strings(space: SearchSpace, architecture: Architecture) -> list[list[str]]:
     """The network in timm's notation: one list of block strings per stage, stage 0 being the separable block."""
     stages = [[f"ds_r1_k3_s1_e1_c{space.separable_channels}_noskip"]]
-    variant = f"_se{architecture.se_ratio}_nsw" if architecture.se_ratio else ""
+    swish = "hs" if architecture.hard_swish else "sw"
+    variant = f"_se{architecture.se_ratio}_n{swish}" if architecture.se_ratio else ""
     for layer, index in zip(space.layers, architecture.choices, strict=True):
         if layer.stage == len(stages):
             stages.append([])
@@ -84,6 +87,7 @@ def build_network(
         "num_features": space.head_channels,
         "act_layer": activation,
         "round_chs_fn": int,
+        "se_layer": partial(SqueezeExcite, gate_layer="hard_sigmoid" if architecture.hard_swish else "sigmoid"),
         **kwargs,
     }
     network = build_model_with_cfg(

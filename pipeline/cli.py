@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from .console import announce, console
 from .errors import Paused, UserError
 
 if TYPE_CHECKING:
-    from ..models import Architecture
+    from ..models import AnyNetwork
     from .pipeline import Pipeline
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -457,19 +457,19 @@ def _device_overrides(allow_unvalidated: bool, serial: str | None, host: str | N
     return allowed + [f"latency.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
-def _parse_networks(texts: list[str] | None) -> dict[str, Architecture] | None:
+def _parse_networks(texts: list[str] | None) -> dict[str, AnyNetwork] | None:
     if not texts:
         return None
-    from ..models import parse_network
+    from ..models import parse_any_network
     from .pipeline import network_names
 
     try:
-        return network_names([(text, parse_network(text)) for text in texts])
+        return network_names([(text, parse_any_network(text)) for text in texts])
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-def _prepare(work: Pipeline, named: dict[str, Architecture] | None) -> dict[str, Architecture]:
+def _prepare(work: Pipeline, named: Mapping[str, AnyNetwork] | None) -> Mapping[str, AnyNetwork]:
     """Run what must come before retraining, and say which networks it is about."""
     if named is None:
         work.search()

@@ -264,6 +264,23 @@ class SearchConfig(Section):
         return value
 
 
+class DistillationConfig(Section):
+    """Knowledge distillation: the loss also counts the distance to a teacher's answers (Hinton et al. 2015)."""
+
+    teacher: str | None = Field(
+        default=None, description="a published name, timm model or module:attribute; empty: none"
+    )
+    weights: str | None = Field(default=None, description="path of the teacher's .safetensors; empty: as it is built")
+    share: float = Field(default=0.5, gt=0, le=1, description="of the loss that the teacher decides")
+    temperature: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _weights_have_a_teacher(self) -> DistillationConfig:
+        if self.weights is not None and self.teacher is None:
+            raise ValueError("weights are given, but no teacher that they are of")
+        return self
+
+
 class RetrainConfig(Section):
     """Stand-alone training of the picks; optimisers, schedules and EMA are timm's."""
 
@@ -272,9 +289,19 @@ class RetrainConfig(Section):
     resolution: int | None = Field(
         default=None, ge=32, description="training resolution; empty means the deploy resolution"
     )
-    init: Literal["scratch", "inherited"] = Field(
-        default="scratch", description="random weights, as the paper; or those of the path in the supernet"
+    first_resolution: int | None = Field(
+        default=None, ge=32, description="of the first `first_epochs`: smaller images cost less, and cost no accuracy"
     )
+    first_epochs: int = Field(default=0, ge=0)
+    init: Literal["scratch", "inherited", "weights"] = Field(
+        default="scratch",
+        description="random weights, as the paper; those of the path in the supernet; or those of the file `weights`",
+    )
+    weights: str | None = Field(
+        default=None, description="with init=weights: a .safetensors; a classifier of other classes starts anew"
+    )
+    distillation: DistillationConfig = DistillationConfig()
+    validate_epochs: int = Field(default=1, ge=1, description="validate after every so many epochs, and the last")
     opt: str = Field(default="sgd", description="one of timm's optimisers")
     opt_args: dict[str, float | bool] = {}
     lr: float = Field(gt=0)
@@ -299,6 +326,26 @@ class RetrainConfig(Section):
         if value not in known:
             raise ValueError(f"timm has no such optimiser{_nearest(value, known)}")
         return value
+
+    @model_validator(mode="after")
+    def _init_has_its_weights(self) -> RetrainConfig:
+        if (self.init == "weights") != (self.weights is not None):
+            raise ValueError("init=weights and weights=PATH belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _first_epochs_have_a_resolution(self) -> RetrainConfig:
+        if (self.first_resolution is None) != (self.first_epochs == 0):
+            raise ValueError("first_resolution and first_epochs belong together")
+        if self.first_epochs > self.epochs:
+            raise ValueError(f"first_epochs ({self.first_epochs}) exceed epochs ({self.epochs})")
+        return self
+
+    def resolution_at(self, epoch: int, deploy: int) -> int:
+        """Height and width of the training images of an epoch, where networks are deployed at `deploy` pixels."""
+        if self.first_resolution is not None and epoch < self.first_epochs:
+            return self.first_resolution
+        return self.resolution or deploy
 
     @model_validator(mode="after")
     def _options_fit(self) -> RetrainConfig:

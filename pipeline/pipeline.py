@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -26,9 +26,19 @@ from ..latency_tables import (
     profile_space,
     require_trust,
 )
-from ..latency_tables.files import sha256_json, write_atomic, write_json
+from ..latency_tables.files import sha256_file, sha256_json, write_atomic, write_json
 from ..latency_tables.table import Precision
-from ..models import AnySupernet, Architecture, Block, SearchSpace, Supernet, get_space
+from ..models import (
+    AnyNetwork,
+    AnySupernet,
+    Architecture,
+    Block,
+    SearchSpace,
+    Supernet,
+    TimmModel,
+    UserModel,
+    get_space,
+)
 from . import check_picks, evaluate, export, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
@@ -267,15 +277,16 @@ class Pipeline:
         rows = json.loads((self.run.folder / "picks" / "picks.json").read_text())
         return {row["name"]: Architecture.parse(row["architecture"]) for row in rows}
 
-    def check_trainable(self, networks: dict[str, Architecture]) -> None:
+    def check_trainable(self, networks: Mapping[str, AnyNetwork]) -> None:
         """Refuse networks whose weights the supernet cannot give, when they are asked of it.
 
         Raises:
             UserError: `retrain.init` is `inherited` and a network is of another space or has squeeze-and-excitation.
         """
         if self.config.retrain.init == "inherited":
-            for name, architecture in networks.items():
-                if architecture.se_ratio or architecture.space != self.config.space:
+            for name, source in networks.items():
+                ours = isinstance(source, Architecture) and source.space == self.config.space
+                if not ours or source.se_ratio:
                     raise UserError(f"the supernet has no weights for {name}: add --set retrain.init=scratch")
 
     def rank(self, table: Path | None = None, column: str | None = None) -> None:
@@ -342,28 +353,32 @@ class Pipeline:
         results = [json.loads((self.run.folder / "retrain" / name / "result.json").read_text()) for name in networks]
         return truth_of_trained(results, scratch.batch_size, len(self.dataset.val))
 
-    def retrain(self, networks: dict[str, Architecture], config: Config | None = None) -> None:
+    def retrain(self, networks: Mapping[str, AnyNetwork], config: Config | None = None) -> None:
         """Train networks stand-alone, with the run's configuration or another."""
         config = config or self.config
         inherited = config.retrain.init == "inherited"
         inputs = {"dataset": self.dataset.digest}
         if inherited:
             inputs["supernet"] = self.run.digest("supernet", "weights.safetensors")
-        for name, architecture in networks.items():
+        # Files count by what they hold, not by where they lie.
+        elsewhere = {"checkpoint_seconds": True, "weights": True, "distillation": {"weights"}}
+        given = {"weights": config.retrain.weights, "teacher": config.retrain.distillation.weights}
+        inputs |= {name: sha256_file(Path(path)) for name, path in given.items() if path is not None}
+        for name, source in networks.items():
             self.run.execute(
                 Stage(
                     f"retrain/{name}",
                     retrain.VERSION,
                     {
                         "seed": config.seed,
-                        "architecture": str(architecture),
+                        "architecture": str(source),
                         "deploy": config.deploy.model_dump(),
-                        "retrain": config.retrain.model_dump(exclude={"checkpoint_seconds"}),
+                        "retrain": config.retrain.model_dump(exclude=elsewhere),
                     },
                     inputs,
                     retrain.OUTPUTS,
-                    lambda work, name=name, architecture=architecture: retrain.retrain(
-                        name, architecture, config, self.dataset, work, self._mobile_supernet if inherited else None
+                    lambda work, name=name, source=source: retrain.retrain(
+                        name, source, config, self.dataset, work, self._mobile_supernet if inherited else None
                     ),
                 )
             )
@@ -562,16 +577,21 @@ class Pipeline:
         return train_supernet.load_supernet(weights, self.proxy_space, len(self.dataset.classes))
 
 
-def network_names(networks: Sequence[tuple[str, Architecture]]) -> dict[str, Architecture]:
-    """Folder names for networks given by name or text: published names stay, others get a digest of their text."""
-    return {
-        text if ":" not in text else f"network-{_short_digest(architecture)}": architecture
-        for text, architecture in networks
-    }
+def network_names(networks: Sequence[tuple[str, AnyNetwork]]) -> dict[str, AnyNetwork]:
+    """Folder names for networks given by name or text: names stay, texts of architectures become a digest."""
+    return {_network_name(text, source): source for text, source in networks}
 
 
-def _short_digest(architecture: Architecture) -> str:
-    return hashlib.sha256(str(architecture).encode()).hexdigest()[:8]
+def _network_name(text: str, source: AnyNetwork) -> str:
+    if isinstance(source, TimmModel):
+        return re.sub(r"[^\w.-]+", "-", source.name)
+    if isinstance(source, UserModel):
+        return re.sub(r"[^\w.-]+", "-", f"{source.module}-{source.attribute}")
+    return text if ":" not in text else f"network-{_short_digest(source)}"
+
+
+def _short_digest(source: AnyNetwork) -> str:
+    return hashlib.sha256(str(source).encode()).hexdigest()[:8]
 
 
 def follow_search(config: Config) -> None:

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..latency_tables.files import write_atomic, write_json
-from ..models import Architecture, Supernet, build_network
+from ..models import AnyNetwork, Architecture, Supernet, build_any_network
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
+from .distillation import open_teacher
 from .runs import Workspace
 from .training import Metrics, autocast, to_device, top1, training_device
+from .weights import load_weights
 
 VERSION = 1
 OUTPUTS = ("weights.safetensors", "result.json", "metrics.jsonl")
@@ -26,7 +28,7 @@ EVAL_BATCH = 256
 
 def retrain(
     name: str,
-    architecture: Architecture,
+    source: AnyNetwork,
     config: Config,
     dataset: Dataset,
     workspace: Workspace,
@@ -39,13 +41,16 @@ def retrain(
 
     Args:
         name: what to call it.
-        architecture: what to train.
+        source: what to train.
         config: the run's configuration.
         dataset: `full_train` trains, `val` reports.
         workspace: where to write; an unfinished training there is resumed.
-        supernet: where inherited weights come from; None starts from scratch.
+        supernet: where inherited weights come from, where `retrain.init` is `inherited`.
+
+    Raises:
+        UserError: given weights, or a teacher's, do not fit.
     """
-    training = _Training(name, architecture, config, dataset, workspace, supernet)
+    training = _Training(name, source, config, dataset, workspace, supernet)
     training.run()
     training.write_results()
 
@@ -56,19 +61,18 @@ class _Training:
     def __init__(
         self,
         name: str,
-        architecture: Architecture,
+        source: AnyNetwork,
         config: Config,
         dataset: Dataset,
         workspace: Workspace,
         supernet: Supernet | None,
     ) -> None:
-        self.name, self.architecture, self.config, self.settings = name, architecture, config, config.retrain
+        self.name, self.source, self.config, self.settings = name, source, config, config.retrain
         self.dataset, self.workspace = dataset, workspace
-        self.resolution = self.settings.resolution or config.deploy.resolution
         self.device = training_device()
         torch.manual_seed(config.seed)
-        self.network = build_network(
-            architecture,
+        self.network = build_any_network(
+            source,
             width=config.deploy.width,
             num_classes=len(dataset.classes),
             drop_rate=self.settings.dropout,
@@ -78,8 +82,12 @@ class _Training:
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = self.settings.bn_momentum
         if supernet is not None:
-            self.network.load_state_dict(supernet.path_state_dict(architecture))
+            assert isinstance(source, Architecture)  # Pipeline.check_trainable
+            self.network.load_state_dict(supernet.path_state_dict(source))
+        elif self.settings.weights is not None:
+            load_weights(self.network, self.settings.weights, new_classifier=True)
         to_device(self.network, self.device)
+        self.teacher = open_teacher(self.settings.distillation, len(dataset.classes), self.device)
         self.ema = ModelEmaV3(self.network, decay=self.settings.ema_decay) if self.settings.ema_decay else None
         self.optimizer = self.settings.make_optimizer(self.network)
         self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), self.settings.batch_size)
@@ -98,14 +106,15 @@ class _Training:
             for epoch in range(self.step // self.steps_per_epoch, self.settings.epochs):
                 self._run_epoch(epoch, lambda loss: bar.advance(f"loss {loss:.3f}"))
                 self._finish_epoch(epoch)
-                bar.advance(f"top-1 {self.metrics.rows[-1]['val_top1']:.1%}", by=0)
+                if "val_top1" in self.metrics.rows[-1]:
+                    bar.advance(f"top-1 {self.metrics.rows[-1]['val_top1']:.1%}", by=0)
         self.checkpoint.save(self._state())
 
     def _run_epoch(self, epoch: int, report: Any) -> None:
         batches = train_batches(
             self.dataset.full_train,
             batch_size=self.settings.batch_size,
-            resolution=self.resolution,
+            resolution=self.settings.resolution_at(epoch, self.config.deploy.resolution),
             augment=Augment(**self.settings.augment.model_dump()),
             seed=self.config.seed,
             epoch=epoch,
@@ -127,7 +136,10 @@ class _Training:
         self.scheduler.step_update(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.settings.amp, self.device):
-            loss = functional.cross_entropy(self.network(images), labels, label_smoothing=self.settings.label_smoothing)
+            logits = self.network(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+            if self.teacher is not None:
+                loss = self.teacher.mixed(loss, logits, images)
         loss.backward()
         self.optimizer.step()
         if self.ema:
@@ -135,9 +147,11 @@ class _Training:
         return float(loss.detach())
 
     def _finish_epoch(self, epoch: int) -> None:
-        row: dict[str, Any] = {"epoch": epoch, "train_loss": self.epoch_loss, "val_top1": self._val_top1(self.network)}
-        if self.ema:
-            row["ema_top1"] = self._val_top1(self.ema.module)
+        row: dict[str, Any] = {"epoch": epoch, "train_loss": self.epoch_loss}
+        if (epoch + 1) % self.settings.validate_epochs == 0 or epoch + 1 == self.settings.epochs:
+            row["val_top1"] = self._val_top1(self.network)
+            if self.ema:
+                row["ema_top1"] = self._val_top1(self.ema.module)
         row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.epoch_seconds, 2)}
         self.metrics.add(**row)
         self.epoch_loss = self.epoch_seconds = 0.0
@@ -157,10 +171,10 @@ class _Training:
         last = self.metrics.rows[-1]
         result = {
             "name": self.name,
-            "architecture": str(self.architecture),
+            "architecture": str(self.source),
             "val_top1": last["ema_top1" if self.ema else "val_top1"],
             "epochs": self.settings.epochs,
-            "resolution": self.resolution,
+            "resolution": self.settings.resolution_at(self.settings.epochs - 1, self.config.deploy.resolution),
             "width": self.config.deploy.width,
             "init": self.settings.init,
         }

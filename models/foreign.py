@@ -1,0 +1,119 @@
+"""Networks that we did not make: timm's, and a user's own `module:attribute`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from .fairnas import PUBLISHED
+from .networks import build_network, parse_network
+from .search_space import BENCHMARKS, Architecture, list_spaces
+
+
+@dataclass(frozen=True, slots=True)
+class TimmModel:
+    """A model that timm knows by name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"timm:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class UserModel:
+    """An attribute of a module that can be imported: an `nn.Module`, or whatever makes one when it is called."""
+
+    module: str
+    attribute: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.attribute}"
+
+
+AnyNetwork = Architecture | TimmModel | UserModel
+
+
+def parse_any_network(text: str) -> AnyNetwork:
+    """A published name, an architecture's text, a timm model, or `module:attribute`.
+
+    Raises:
+        ValueError: none of these.
+    """
+    space, colon, rest = text.partition(":")
+    if text in PUBLISHED or (colon and space in (*list_spaces(), *BENCHMARKS)):
+        return parse_network(text)
+    if colon and space != "timm":
+        return UserModel(space, rest)
+    name = rest if colon else text
+    if timm.is_model(name):
+        return TimmModel(name)
+    close = ", ".join(difflib.get_close_matches(name, [*PUBLISHED, *timm.list_models()], n=3))
+    raise ValueError(
+        f"unknown network '{text}': neither one of {', '.join(PUBLISHED)}, nor an architecture (b:E3K7-...), "
+        "a timm model" + (f" ({close}?)" if close else "") + " or module:attribute"
+    )
+
+
+def build_any_network(source: AnyNetwork, *, width: float = 1.0, **kwargs: Any) -> nn.Module:
+    """Build a network with random weights, or as the user's module gives it.
+
+    Args:
+        source: what to build.
+        width: multiplier of every channel count; only architectures have one.
+        **kwargs: what timm's models take (`num_classes`, `drop_rate`, `drop_path_rate`); of a user's callable only
+            those that its signature names.
+
+    Raises:
+        ValueError: the user's attribute cannot be imported, or is no network.
+    """
+    if isinstance(source, Architecture):
+        return build_network(source, width=width, **kwargs)
+    if isinstance(source, TimmModel):
+        return timm.create_model(source.name, pretrained=False, **kwargs)
+    return _build_users(source, kwargs)
+
+
+def _build_users(source: UserModel, kwargs: dict[str, Any]) -> nn.Module:
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` does, which a console script does not
+        sys.path.insert(0, here)
+    try:
+        made = importlib.import_module(source.module)
+        for part in source.attribute.split("."):
+            made = getattr(made, part)
+        if not isinstance(made, nn.Module):
+            known = inspect.signature(made).parameters  # pyright: ignore[reportArgumentType]
+            made = made(**{key: value for key, value in kwargs.items() if key in known})  # pyright: ignore[reportCallIssue]
+    except Exception as error:  # the user's code may raise anything
+        raise ValueError(f"cannot make a network of {source}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{source} is a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def classes_of(network: nn.Module, resolution: int, channels: int = 3) -> int:
+    """How many logits a network gives.
+
+    Raises:
+        ValueError: it does not map images `[B, C, H, W]` to logits `[B, classes]`.
+    """
+    network.eval()
+    try:
+        with torch.inference_mode():
+            logits = network(torch.zeros(1, channels, resolution, resolution))
+    except Exception as error:  # whatever the user's code raises
+        text = " ".join(str(error).split())
+        raise ValueError(f"the network cannot take images of {resolution} px: {text}") from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        raise ValueError("the network does not answer with logits [batch, classes]: only classifiers can be exported")
+    return logits.shape[1]

@@ -1,0 +1,59 @@
+"""Weights from files, put into networks with one-line answers where they do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .errors import UserError
+
+
+def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> list[str]:
+    """Load a `.safetensors` file into a network.
+
+    Args:
+        network: it is changed.
+        path: the file; no other format is read, since pickles run whatever they hold.
+        new_classifier: leave the network's own last linear layer where the file's has other classes.
+
+    Returns:
+        Names of the tensors that were left as they were.
+
+    Raises:
+        UserError: no such file, or not the weights of such a network.
+    """
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read weights from {path}: {' '.join(str(error).split())}") from None
+    own = network.state_dict()
+    left = _other_classes(network, weights, own) if new_classifier else []
+    for name in left:
+        weights[name] = own[name]
+    missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+    if missing or unexpected or shapes:
+        first = next(
+            text
+            for names, text in (
+                (missing, f"{len(missing)} tensors are missing, first {missing[:1]}"),
+                (unexpected, f"{len(unexpected)} are of no layer of it, first {unexpected[:1]}"),
+                (shapes, f"{len(shapes)} have another shape, first {sorted(shapes)[:1]}"),
+            )
+            if names
+        )
+        raise UserError(f"{path} does not hold the weights of this network: {first}")
+    network.load_state_dict(weights)
+    return left
+
+
+def _other_classes(network: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """Tensors of the last linear layer, where the file has it for another number of classes."""
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    names = [f"{linear[-1]}.{part}" for part in ("weight", "bias")] if linear else []
+    names = [name for name in names if name in own and name in weights]
+    shapes = [(own[name].shape, weights[name].shape) for name in names]
+    return names if any(ours[0] != theirs[0] and ours[1:] == theirs[1:] for ours, theirs in shapes) else []
