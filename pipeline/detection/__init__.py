@@ -1,0 +1,1 @@
+"""Object detection with our backbones, in MMDetection: the experiment that compares them."""

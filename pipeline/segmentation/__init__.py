@@ -1,0 +1,1 @@
+"""Semantic segmentation with our backbones: the experiment that compares them."""
