@@ -20,12 +20,14 @@ class Parity:
     Attributes:
         images: how many images were compared.
         max_abs_difference: largest difference of a logit.
+        mean_abs_difference: mean difference of a logit.
         max_relative_difference: the same, relative to the largest logit of the network.
         top1_agreement: share of images with the same answer.
     """
 
     images: int
     max_abs_difference: float
+    mean_abs_difference: float
     max_relative_difference: float
     top1_agreement: float
 
@@ -44,28 +46,38 @@ def onnx_logits(content: bytes) -> Callable[[Tensor], Tensor]:
 
 
 @torch.inference_mode()
-def compare(
-    network: nn.Module, exported: Callable[[Tensor], Tensor], batches: Iterable[Tensor], tolerance: float
-) -> Parity:
+def compare(network: nn.Module, exported: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Parity:
     """Run both on the same images.
 
     Args:
         network: the reference, on the CPU in evaluation mode.
         exported: the exported model.
         batches: preprocessed images `[B, C, H, W]`.
-        tolerance: largest `max_relative_difference` that passes; the answers must agree on every image.
-
-    Raises:
-        ExportError: they differ by more.
     """
     expected, answered = zip(*((network(images), exported(images)) for images in batches), strict=True)
     reference, logits = torch.cat(expected), torch.cat(answered)
-    difference = float((reference - logits).abs().max())
-    agreement = float((reference.argmax(1) == logits.argmax(1)).float().mean())
-    parity = Parity(len(reference), difference, difference / float(reference.abs().max()), agreement)
-    if not parity.max_relative_difference <= tolerance or agreement < 1:
+    differences = (reference - logits).abs()
+    return Parity(
+        images=len(reference),
+        max_abs_difference=float(differences.max()),
+        mean_abs_difference=float(differences.mean()),
+        max_relative_difference=float(differences.max() / reference.abs().max()),
+        top1_agreement=float((reference.argmax(1) == logits.argmax(1)).float().mean()),
+    )
+
+
+def require_parity(parity: Parity, tolerance: float) -> None:
+    """What a format that keeps float32 must fulfil.
+
+    Args:
+        parity: of the exported file.
+        tolerance: largest `max_relative_difference` that passes; the answers must agree on every image.
+
+    Raises:
+        ExportError: they differ by more, or the file answered with something that is no number.
+    """
+    if not parity.max_relative_difference <= tolerance or parity.top1_agreement < 1:
         raise ExportError(
             f"the exported model differs from PyTorch on {parity.images} images: largest relative difference "
-            f"{parity.max_relative_difference:.2g} (limit {tolerance:.2g}), same answer on {agreement:.1%}"
+            f"{parity.max_relative_difference:.2g} (limit {tolerance:.2g}), same answer on {parity.top1_agreement:.1%}"
         )
-    return parity

@@ -15,6 +15,9 @@ from .device import Device
 from .devices.host import HostDevice
 from .errors import LatencyError
 
+FormatName = Literal[
+    "onnx", "onnx-fp16", "onnx-int8", "tensorrt", "tensorrt-fp16", "tensorrt-int8", "litert", "litert-int8"
+]
 _TARGETS_FOLDER = Path(__file__).parent / "targets"
 
 
@@ -35,7 +38,7 @@ class Target(BaseModel):
     title: str
     device_kind: Literal["host", "adb", "ssh", "browser", "cuda"] | None = None
     table: str | None = None
-    formats: tuple[Literal["onnx"], ...]
+    formats: tuple[FormatName, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from ..latency_tables.targets import FormatName
 from ..models import BENCHMARKS, NasBench201Space, Space, any_space
 from .errors import UserError
 from .schedule import make_scheduler
@@ -402,13 +403,88 @@ class RankConfig(Section):
     similarity_paths: int = Field(default=4, ge=1, description="random paths that lead these images to a layer")
 
 
+class Int8Config(Section):
+    """Static quantisation to 8 bits."""
+
+    calibration_images: int = Field(default=256, ge=8, description="training images that ranges are taken from")
+    selection_images: int = Field(
+        default=512, ge=8, description="held-out training images that ways of quantising are compared on"
+    )
+    methods: list[Literal["minmax", "percentile", "entropy"]] = Field(
+        default=["minmax", "percentile", "entropy"], min_length=1, description="of calibration: the best is taken"
+    )
+    activations: Literal["auto", "unsigned", "signed"] = Field(
+        default="auto", description="unsigned is what x86 multiplies fast; auto asks the target"
+    )
+    max_drop: float = Field(default=0.01, ge=0, le=1, description="of top-1 on the validation images, by any format")
+    max_float_layers: int = Field(default=8, ge=0, description="sensitive layers that may stay in float")
+    min_speedup: float = Field(
+        default=1.0, ge=0, description="over float, where the target is this machine: less, and int8 is withheld"
+    )
+
+
+class TuneConfig(Section):
+    """Quantisation-aware fine-tuning, where quantising a trained network loses more than `int8.max_drop`."""
+
+    epochs: int = Field(default=0, ge=0, description="0 does without")
+    batch_size: int = Field(default=64, ge=2)
+    lr: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    augment: AugmentConfig = AugmentConfig()
+
+
+class TensorRtConfig(Section):
+    """TensorRT engines."""
+
+    library: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
+    compute_capabilities: list[str] = Field(
+        default=[],
+        description="of the GPUs to build for, such as 8.6; empty: this machine's, or all that RTX knows",
+    )
+    batch: tuple[int, int, int] = Field(default=(1, 1, 32), description="smallest, usual and largest batch")
+
+    @field_validator("batch")
+    @classmethod
+    def _batches_rise(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if not 1 <= value[0] <= value[1] <= value[2]:
+            raise ValueError("expected three rising numbers, from 1")
+        return value
+
+
+class LiteRtConfig(Section):
+    """LiteRT files."""
+
+    layout: Literal["nchw", "nhwc"] = Field(default="nhwc", description="of the input images")
+
+
 class ExportConfig(Section):
     """What is written for deployment, and how closely it must agree with PyTorch."""
 
+    formats: list[FormatName] = Field(default=[], description="empty means those of the target")
+    force: bool = Field(default=False, description="also write formats that fail their check; the passport says so")
     opset: int = Field(default=18, ge=18)
     parity_images: int = Field(default=256, ge=1)
-    tolerance: float = Field(default=1e-4, gt=0, description="largest logit difference, relative to the largest logit")
+    tolerance: float = Field(
+        default=1e-4, gt=0, description="largest logit difference of float32 formats, relative to the largest logit"
+    )
     latency_rounds: int = Field(default=50, ge=3)
+    sustained_s: float = Field(default=0.0, ge=0, description="run every format for so many seconds: what heat leaves")
+    int8: Int8Config = Int8Config()
+    tune: TuneConfig = TuneConfig()
+    tensorrt: TensorRtConfig = TensorRtConfig()
+    litert: LiteRtConfig = LiteRtConfig()
+    data_license: str | None = Field(default=None, description="of the images, for the passport")
+    sign_with: str | None = Field(
+        default=None,
+        exclude=True,  # whose key it is decides nothing that is measured
+        description="path of an ssh key that signs the checksums",
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _formats_are_distinct(cls, value: list[FormatName]) -> list[FormatName]:
+        return list(dict.fromkeys(value))
 
 
 class Config(Section):
