@@ -33,7 +33,7 @@ done
 install() {
   local constraints=(-c "$root/constraints.txt" -c "$here/constraints.txt")
   if [ -n "$uv" ]; then
-    "$uv" pip install --quiet --python "$venv/bin/python" "${constraints[@]}" "$@"
+    "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" "${constraints[@]}" "$@"
   else
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${constraints[@]}" "$@"
   fi
