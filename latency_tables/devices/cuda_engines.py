@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from ..errors import LatencyError
 from ..probe import probe_input
 from ..runtime import onnxruntime
 from .onnx_in_torch import OnnxInTorch
+from .tensorrt_engine import LoadedEngine
+from .tensorrt_library import find_library, open_library
 
 _WARM_UPS = 3  # libraries choose their kernels in the first runs
 
@@ -110,58 +109,31 @@ class TensorRTEngine:
     """TensorRT, or TensorRT-RTX; builds for this GPU, which takes seconds a model."""
 
     def __init__(self, name: str, content: bytes, device: torch.device) -> None:
-        trt = _tensorrt()
-        logger = trt.Logger(trt.Logger.ERROR)
-        builder = trt.Builder(logger)
-        network = builder.create_network(0)
-        parser = trt.OnnxParser(network, logger)
-        if not parser.parse(content):
-            raise LatencyError(f"{name} does not load in TensorRT: {parser.get_error(0).desc()}")
-        config = builder.create_builder_config()
-        config.clear_flag(trt.BuilderFlag.TF32)
-        plan = builder.build_serialized_network(network, config)
-        if plan is None:
-            raise LatencyError(f"{name} does not load in TensorRT: no engine can be built for it")
-        self._runtime = trt.Runtime(logger)  # an engine lives no longer than it
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        self._context = self._engine.create_execution_context()
-        self._device = device
-        names = [self._engine.get_tensor_name(place) for place in range(self._engine.num_io_tensors)]
-        self._tensors = {name: _probe(tuple(self._engine.get_tensor_shape(name)), device) for name in names}
-        for tensor, values in self._tensors.items():
-            self._context.set_tensor_address(tensor, values.data_ptr())
-        self._first_output = network.get_output(0).name
+        library = open_library(find_library() or "tensorrt")
+        built = library.build(name, content)
+        self._engine = LoadedEngine(library, built.plan, device)
+        inputs = {tensor: _probe(self._engine.shape(tensor), device) for tensor in self._engine.inputs}
+        self._output = self._engine.bind(inputs)[built.output]
         for _ in range(_WARM_UPS):
             self.enqueue()
 
     @staticmethod
     def title() -> str | None:
         """See `TorchEngine.title`."""
-        if not _tensorrt_package():
-            return None
-        trt = _tensorrt()
-        return f"{'TensorRT' if trt.__name__ == 'tensorrt' else 'TensorRT-RTX'} {trt.__version__}"
+        installed = find_library()
+        return open_library(installed).title if installed else None
 
     def enqueue(self) -> None:
         """See `Engine`."""
-        if not self._context.execute_async_v3(torch.cuda.current_stream(self._device).cuda_stream):
-            raise RuntimeError("TensorRT did not start a run")
+        self._engine.enqueue()
 
     def output(self) -> torch.Tensor:
         """See `Engine`."""
-        return self._tensors[self._first_output]
+        return self._output
 
 
 # In the order in which `auto` takes the first that is installed; PyTorch always is.
 ENGINES = {"onnxruntime": OnnxRuntimeEngine, "tensorrt": TensorRTEngine, "torch": TorchEngine}
-
-
-def _tensorrt_package() -> str | None:
-    return next((name for name in ("tensorrt", "tensorrt_rtx") if importlib.util.find_spec(name)), None)
-
-
-def _tensorrt() -> Any:
-    return importlib.import_module(_tensorrt_package() or "tensorrt")
 
 
 def _probe(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
