@@ -103,14 +103,21 @@ class _Graph:
             return self._node("Relu", [x])
         if kind == "relu6":
             return self._node("Clip", [x, self._constant("zero", 0.0), self._constant("six", 6.0)])
+        if kind == "hswish":
+            return self._node("HardSwish", [x])
         return self._node("Mul", [x, self._node("Sigmoid", [x])])
 
     def squeeze_excite(self, x: str, channels: int, squeezed: int, activation: str) -> str:
         axes = self._initializer("spatial", np.array([2, 3], dtype=np.int64))
         pooled = self._node("ReduceMean", [x, axes], keepdims=1)
         inner = self.activation(self.conv("squeeze", pooled, (channels, squeezed)), activation)
-        gate = self._node("Sigmoid", [self.conv("excite", inner, (squeezed, channels))])
-        return self._node("Mul", [x, gate])
+        return self._node("Mul", [x, self.gate(self.conv("excite", inner, (squeezed, channels)), activation)])
+
+    def gate(self, x: str, activation: str) -> str:
+        """A sigmoid; a hard one beside hard-Swish, with PyTorch's slope, which is not ONNX's default."""
+        if activation == "hswish":
+            return self._node("HardSigmoid", [x], alpha=1 / 6, beta=0.5)
+        return self._node("Sigmoid", [x])
 
     def add(self, x: str, y: str) -> str:
         return self._node("Add", [x, y])

@@ -21,7 +21,9 @@ _COLD_SHARES = (0.0, 0.5, 1.0)
 _EARNS_ITS_PLACE = 0.8
 
 
-def calibration_networks(space: SearchSpace, count: int, se_ratio: float = 0.0) -> list[Architecture]:
+def calibration_networks(
+    space: SearchSpace, count: int, se_ratio: float = 0.0, *, hard_swish: bool = False
+) -> list[Architecture]:
     """Networks spread over a space from its smallest to its largest, always the same ones.
 
     Each takes an evenly growing number of steps up from the smallest choices, in layers drawn at random.
@@ -31,7 +33,8 @@ def calibration_networks(space: SearchSpace, count: int, se_ratio: float = 0.0) 
     steps = np.full(len(space.layers), len(by_size) - 1)
     shares = np.linspace(0, 1, count) if count > 1 else np.full(count, 0.5)
     ranks = [rng.multivariate_hypergeometric(steps, round(share * steps.sum())) for share in shares]
-    return [space.architecture([by_size[rank] for rank in row], se_ratio) for row in ranks]
+    networks = [space.architecture([by_size[rank] for rank in row], se_ratio) for row in ranks]
+    return [network.with_hard_swish() for network in networks] if hard_swish else networks
 
 
 def calibrate(table: LatencyTable, networks: Sequence[Sequence[Block]], measured_ms: Sequence[float]) -> LatencyTable:

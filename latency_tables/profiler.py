@@ -124,7 +124,7 @@ def profile_network(
     Raises:
         LatencyError: the device cannot measure something.
     """
-    relatives = calibration_networks(space, plan.calibration, architecture.se_ratio)
+    relatives = calibration_networks(space, plan.calibration, architecture.se_ratio, hard_swish=architecture.hard_swish)
     networks = [space.blocks(relative, resolution, num_classes) for relative in relatives]
     distinct = [*space.blocks(architecture, resolution, num_classes), *chain.from_iterable(networks)]
     table = _bars_and_blocks(device, distinct, plan, folder, bars)

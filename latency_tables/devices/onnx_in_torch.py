@@ -136,6 +136,11 @@ def _gemm(attributes: Attributes, constants: Constants) -> Operation:
     return gemm
 
 
+def _hard_sigmoid(attributes: Attributes, constants: Constants) -> Operation:
+    alpha, beta = attributes.get("alpha", 0.2), attributes.get("beta", 0.5)
+    return lambda x: torch.clamp(alpha * x + beta, 0, 1)
+
+
 def _plain(operation: Operation) -> Callable[[Attributes, Constants], Operation]:
     """An operator that has no attributes."""
     return lambda attributes, constants: operation
@@ -148,6 +153,8 @@ _OPERATIONS: dict[str, Callable[[Attributes, Constants], Operation]] = {
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _plain(lambda x: x.mean(dim=list(range(2, x.dim())), keepdim=True)),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _plain(functional.hardswish),
     "Mul": _plain(torch.mul),
     "ReduceMean": _reduce_mean,
     "Relu": _plain(torch.relu),

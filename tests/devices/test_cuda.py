@@ -26,6 +26,7 @@ BLOCKS = (
     Block("mbconv", 16, 16, 16, 1, 5, 3),
     Block("mbconv", 16, 24, 15, 2, 7, 6),
     Block("mbconv", 16, 16, 16, 1, 5, 3, se_ratio=0.25, activation="swish"),
+    Block("mbconv", 16, 16, 16, 1, 5, 3, se_ratio=0.25, activation="hswish"),
     Block("classifier", 16, 10, 16, activation="none"),
 )
 

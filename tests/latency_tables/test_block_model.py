@@ -21,10 +21,11 @@ _PARTS = {
 }
 
 
-def _network(se_ratio: float):
+def _network(se_ratio: float, hard_swish: bool = False):
     torch.manual_seed(0)
     space = get_space("b")
     architecture = space.architecture([layer % 6 for layer in range(19)], se_ratio)
+    architecture = architecture.with_hard_swish() if hard_swish else architecture
     network = build_network(architecture, num_classes=10).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -81,10 +82,10 @@ def _run(model: bytes, images: np.ndarray) -> np.ndarray:
     return np.asarray(onnxruntime.InferenceSession(model).run(None, {"input": images})[0])
 
 
-@pytest.mark.parametrize("se_ratio", [0.0, 0.5, 1.0])
-def test_every_block_of_a_network_equals_its_torch_block(se_ratio: float) -> None:
-    network, blocks = _network(se_ratio)
-    assert {b.activation for b in blocks} == ({"relu", "swish", "none"} if se_ratio else {"relu6", "none"})
+@pytest.mark.parametrize(("se_ratio", "swish"), [(0.0, None), (0.5, "swish"), (1.0, "swish"), (1.0, "hswish")])
+def test_every_block_of_a_network_equals_its_torch_block(se_ratio: float, swish: str | None) -> None:
+    network, blocks = _network(se_ratio, swish == "hswish")
+    assert {b.activation for b in blocks} == ({"relu", swish, "none"} if se_ratio else {"relu6", "none"})
     for module, block in zip(_modules(network, blocks), blocks, strict=True):
         model = block_model(block)
         onnx.checker.check_model(model, full_check=True)
@@ -116,7 +117,7 @@ def test_the_chain_of_blocks_equals_the_torch_network(se_ratio: float) -> None:
 
 def test_activations_stay_alive_through_a_whole_network() -> None:
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64), dtype=np.float32)
-    for name in ("fairnas_a", "fairnas_a_se"):
+    for name in ("fairnas_a", "fairnas_a_se", "fairnas_a_se_hswish"):
         blocks = get_space("b").blocks(PUBLISHED[name], 64, num_classes=10)
         output = _run(network_model(blocks).SerializeToString(), images)
         assert output.shape == (1, 10)

@@ -204,8 +204,9 @@ def test_note10_prices_squeeze_and_excitation_but_not_swish() -> None:
     note10 = Predictor(load_table("note10"))
     plain = Block("mbconv", 40, 40, 28, 1, 5, 6)
     assert note10.price(replace(plain, se_ratio=1.0)).latency_ms > note10.price(plain).latency_ms
-    with pytest.raises(LatencyError, match="fitted to blocks without Swish"):
-        note10.price(replace(plain, activation="swish"))
+    for swish in ("swish", "hswish"):
+        with pytest.raises(LatencyError, match=f"-{swish}: it was fitted to blocks without Swish"):
+            note10.price(replace(plain, activation=swish))
 
 
 def test_a_measured_table_names_itself_and_the_block_it_lacks() -> None:
@@ -214,7 +215,7 @@ def test_a_measured_table_names_itself_and_the_block_it_lacks() -> None:
         Predictor(table).price(Block("mbconv", 16, 16, 8, 1, 3, 3))
 
 
-@pytest.mark.parametrize("name", ["fairnas_a_se", "fairnas_b_se050"])
+@pytest.mark.parametrize("name", ["fairnas_a_se", "fairnas_b_se050", "fairnas_c_se_hswish"])
 def test_the_pixel_table_refuses_squeeze_and_excitation_in_one_line(pixel: Predictor, name: str) -> None:
     with pytest.raises(LatencyError) as caught:
         pixel.predict(SPACE.blocks(PUBLISHED[name], 224))

@@ -114,8 +114,9 @@ def test_a_space_is_profiled_on_this_host_end_to_end(tmp_path: Path) -> None:
     assert profile_space(device, SPACE, *SIZE, plan, folder=tmp_path).blocks == table.blocks
 
 
-def test_a_network_with_squeeze_and_excitation_is_profiled_with_relatives_that_have_it() -> None:
-    space, architecture = get_space("a").scaled(0.25), PUBLISHED["fairnas_a_se"]
+@pytest.mark.parametrize("name", ["fairnas_a_se", "fairnas_a_se_hswish"])
+def test_a_network_with_squeeze_and_excitation_is_profiled_with_relatives_that_have_it(name: str) -> None:
+    space, architecture = get_space("a").scaled(0.25), PUBLISHED[name]
     device = Simulated()
     table = profile_network(device, space, architecture, *SIZE, Plan(ONCE, calibration=5, validation=30))
     blocks = space.blocks(architecture, *SIZE)
@@ -123,6 +124,7 @@ def test_a_network_with_squeeze_and_excitation_is_profiled_with_relatives_that_h
     assert table.calibration
     assert len(table.calibration.networks) == 5
     assert table.validation is None
+    assert {block.split("-")[-1] for block in table.blocks if "-se" in block} == {blocks[2].activation}
     (alone,) = measure_networks(device, {"it": blocks}, ONCE).values()
     assert Predictor(table).predict(blocks).latency_ms == pytest.approx(alone.latency_ms, rel=0.01)
     bare = profile_network(device, space, architecture, *SIZE, Plan(ONCE, calibration=0))

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 NAMES = ["E3K3", "E3K5", "E3K7", "E6K3", "E6K5", "E6K7"]
-FORM = re.compile(r"[ab]:E[36]K[357](-E[36]K[357])*(\+se(0\.\d{1,4}|[01](\.\d{1,4})?))?")
+FORM = re.compile(r"[ab]:E[36]K[357](-E[36]K[357])*(\+se(0\.\d{1,4}|[01](\.\d{1,4})?)(\+hswish)?)?")
 
 
 @st.composite
@@ -21,7 +21,8 @@ def architectures(draw: st.DrawFn) -> Architecture:
     choices = draw(st.lists(st.integers(0, 5), min_size=layers, max_size=layers))
     # Ratios are written by people: 0 for none, else up to four digits.
     ratio = draw(st.just(0) | st.integers(1_000, 10_000)) / 10_000
-    return space.architecture(choices, ratio)
+    architecture = space.architecture(choices, ratio)
+    return architecture.with_hard_swish() if ratio and draw(st.booleans()) else architecture
 
 
 @given(architectures())
@@ -33,7 +34,9 @@ def test_text_round_trips(architecture: Architecture) -> None:
 
 
 @given(
-    architectures(), st.integers(0, 200), st.sampled_from(["", "-", "E", "E3K3", "-E3K3", ":", "+se", "7", "é", "\n"])
+    architectures(),
+    st.integers(0, 200),
+    st.sampled_from(["", "-", "E", "E3K3", "-E3K3", ":", "+se", "+hswish", "7", "é", "\n"]),
 )
 def test_damaged_text_is_refused_in_one_line_or_means_what_it_says(
     architecture: Architecture, place: int, wrong: str
@@ -94,7 +97,7 @@ def test_published_networks_are_those_of_the_paper() -> None:
     assert str(PUBLISHED["fairnas_a"]) == (
         "b:E3K7-E3K3-E3K7-E6K3-E6K7-E3K3-E3K3-E6K7-E6K7-E3K5-E6K3-E3K5-E3K5-E6K3-E6K3-E6K7-E6K3-E6K7-E6K5"
     )
-    assert {name.removesuffix("_se").removesuffix("_se050") for name in PUBLISHED} == {
+    assert {name.removesuffix("_hswish").removesuffix("_se").removesuffix("_se050") for name in PUBLISHED} == {
         "fairnas_a",
         "fairnas_b",
         "fairnas_c",
