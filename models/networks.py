@@ -65,7 +65,8 @@ def build_network(
     Args:
         architecture: what to build.
         width: multiplier of every channel count.
-        features_only: return feature maps `[B, C, H/s, W/s]` at strides 2, 4, 8, 16 and 32 instead of logits.
+        features_only: return feature maps `[B, C, H/s, W/s]` at strides 2, 4, 8, 16 and 32 instead of logits:
+            those of `out_indices`, block outputs unless `feature_location="expansion"` (see `features.py`).
         pretrained: kept for timm's interface; no weights are published, so `True` raises.
         variant: the name under which timm knows the network.
         **kwargs: what timm's EfficientNet takes (`num_classes`, `in_chans`, `drop_rate`, `drop_path_rate`,
