@@ -15,6 +15,8 @@ ARGS =
 #:  setup       create .venv and install fairnas at the pinned versions
 #:  test        run the tests: ARGS="-k latency" goes to pytest
 #:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
+#:  test-detection     MMDetection with our backbones, the real one, in an environment of its own: WHEELS=folder of a built onedl-mmcv
+#:  test-segmentation  MMSegmentation and segmentation_models_pytorch with our backbones, likewise
 #:  test-devices  a look-alike phone and board, and a browser, driven by the real adb, ssh and Chromium (root, Debian)
 #:  stage-versions  record the stages' sources and versions: after a change that a test asks it for
 #:  profile     measure what every block costs on TARGET: cpu, pixel (SERIAL=), board (HOST=), web, gpu; ARGS="--validate"
@@ -26,6 +28,9 @@ ARGS =
 #:  experiment-ranking  train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
 #:  experiment-scoring  score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
 #:  experiment-overhead  what a search costs besides scoring: results/
+#:  experiment-deploy   retrain networks at 96 px and export each in every format (DATA=class folders): results/ and README
+#:  experiment-detection     RetinaNet with each backbone on Penn-Fudan (DATA=folder with annotations.json): results/ and README
+#:  experiment-segmentation  DeepLabv3+ with each backbone on CamVid (DATA=folder): results/ and README
 #:  report      write the report of RUN again (default: runs/TARGET-PRESET)
 #:  constraints fill in constraints.txt: what it has no line for gets its newest version
 #:  clean       remove what was built; never touches runs/ or .venv/
@@ -82,6 +87,8 @@ WITH_PHONES := .[adb,bundle]
 setup: $(VENV)/.installed
 
 setup-dev: $(VENV)/.installed-dev
+
+setup-deploy: $(VENV)/.installed-deploy
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))
 	$(call install,$(WITH_PHONES))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -254,6 +255,23 @@ def retrain(
 @app.command()
 def export(
     networks: NetworksArgument = None,
+    formats: Annotated[
+        str | None,
+        typer.Option("--format", help="onnx[-fp16|-int8], tensorrt[-fp16|-int8], litert[-int8]; several: commas."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .safetensors of the network, which then is not trained here.")
+    ] = None,
+    hard_swish: Annotated[
+        bool, typer.Option("--hard-swish", help="Put hard-Swish in the place of Swish and fine-tune: 8 bits suit it.")
+    ] = False,
+    write_anyway: Annotated[
+        bool, typer.Option("--write-anyway", help="Also write formats that fail their check; the passport says so.")
+    ] = False,
+    sustained: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Run every ONNX file that long: what heat leaves.")
+    ] = None,
+    sign_with: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign the checksums with this ssh key.")] = None,
     target: TargetOption = None,
     preset: PresetOption = "quickstart",
     data: DataOption = None,
@@ -263,16 +281,68 @@ def export(
     force: ForceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export networks (the picks, or the ones named) after training them, with parity check and passport."""
+    """Export networks (the picks, or the ones named) in any format, each compared with PyTorch, with a passport.
+
+    fairnas export fairnas_c --format onnx,onnx-int8,litert --data images
+
+    fairnas export mobilenetv3_large_100 --weights mine.safetensors --format onnx-int8 --data images
+
+    fairnas export my_package.my_module:make_network --format onnx
+
+    Ours are trained first, unless --weights are given. Others are exported as they are.
+    """
+    given = [*(overrides or []), *_export_overrides(formats, write_anyway, sustained, sign_with)]
     named = _parse_networks(networks)
-    with _opened(target, preset, data, run, overrides, seed, force) as work:
-        work.check_trainable(named or {})
+    if weights is not None and (named is None or len(named) != 1 or hard_swish):
+        raise UserError("--weights are of one network: name it, and without --hard-swish, which needs training")
+    with _opened(target, preset, data, run, given, seed, force) as work:
+        from .pipeline import hard_swish_networks, ours
+
+        if named is not None and weights is None:
+            work.check_trainable(ours(named))
         if named is not None:
-            work.latency(named)  # first: a table that cannot price a network is known before it is trained
-        chosen = _prepare(work, named)
-        work.retrain(chosen)
-        work.export(chosen, latency_of_each=named is not None)
-        _show_exports(work, list(chosen), as_json)
+            # First: a table that cannot price a network is known before it is trained.
+            work.latency(hard_swish_networks(named) if hard_swish else named)
+        if named is not None and weights is not None:
+            chosen = named
+        else:
+            chosen = _prepare(work, named)
+            work.retrain(ours(chosen))
+            chosen = work.with_hard_swish(chosen) if hard_swish else chosen
+        work.export(chosen, latency_of_each=named is not None, weights=weights)
+        withheld = _show_exports(work, list(chosen), as_json)
+    if formats is not None and withheld:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="An export folder: it holds passport.json and SHA256SUMS.")],
+    allowed_signers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who may have signed, in ssh-keygen's form; others fail.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The images that it was judged on: measure its accuracy again.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check an exported network from its files: every digest, the passport, the models, the signature."""
+    from dataclasses import asdict
+
+    from ..exporters.verify import failures
+    from ..exporters.verify import verify as verify_folder
+
+    remeasure = None
+    if data is not None:
+        from .data import load_dataset
+        from .remeasure import remeasured
+
+        dataset = load_dataset(data, heldout=0.2, seed=0)  # only its validation images are looked at
+        remeasure = partial(remeasured, dataset=dataset)
+    findings = verify_folder(folder, allowed_signers=allowed_signers, remeasure=remeasure)
+    _table(as_json, [asdict(finding) for finding in findings], ("file", "what", "outcome", "reason"))
+    if failed := failures(findings):
+        raise UserError(f"{folder} does not verify: {', '.join(sorted(failed))}")
 
 
 @app.command()
@@ -432,16 +502,16 @@ def _opened(
     config = load_config(preset, [*sources, *(overrides or [])], target=target, seed=seed)
 
     from ..latency_tables import get_target
-    from .pipeline import STAGES, Pipeline, follow_search, open_dataset
+    from . import ranks
+    from .pipeline import STAGES, Pipeline, follow, open_dataset
     from .runs import Run
-    from .search import ranks
 
     get_target(config.target)
     if force is not None and force not in STAGES:
         raise UserError(f"unknown stage '{force}': choose from {', '.join(STAGES)}")
     with ranks.joined():
         if not ranks.is_first():
-            follow_search(config)
+            follow(config)
             raise typer.Exit
         dataset = open_dataset(config)
         with Run(run or Path("runs") / f"{config.target}-{config.preset}") as held:
@@ -455,6 +525,19 @@ def _device_overrides(allow_unvalidated: bool, serial: str | None, host: str | N
     allowed = ["latency.allow_unvalidated=true"] if allow_unvalidated else []
     given = {"serial": serial, "host": host}
     return allowed + [f"latency.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+
+
+def _export_overrides(
+    formats: str | None, write_anyway: bool, sustained: float | None, sign_with: Path | None
+) -> list[str]:
+    """Options of `export` that have a short form, as the settings they stand for."""
+    given = {
+        "formats": formats.replace(" ", "").split(",") if formats is not None else None,
+        "force": write_anyway or None,
+        "sustained_s": sustained,
+        "sign_with": str(sign_with) if sign_with is not None else None,
+    }
+    return [f"export.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def _parse_networks(texts: list[str] | None) -> dict[str, AnyNetwork] | None:
@@ -474,46 +557,23 @@ def _prepare(work: Pipeline, named: Mapping[str, AnyNetwork] | None) -> Mapping[
     if named is None:
         work.search()
         return work.picks()
-    if work.config.retrain.init == "inherited":
+    from .pipeline import ours
+
+    if work.config.retrain.init == "inherited" and ours(named):
         work.supernet()
     return named
 
 
-def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> None:
-    passports = [json.loads((work.run.folder / "export" / name / "passport.json").read_text()) for name in names]
+def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> bool:
+    """Print what was exported; returns whether a format that was asked for is not there."""
+    from .export_table import read_passports, show_exports, withheld
+
+    passports = read_passports(work.run.folder, names)
     if as_json:
         print(json.dumps({"run": str(work.run.folder), "exported": passports}, indent=1))
-        return
-    shown = Table(title=f"exported to {work.run.folder / 'export'}", title_justify="left")
-    # Where the target's device was attached, it was measured besides this machine.
-    on_device = ["on the device"] if any(len(passport["latency"]) > 2 for passport in passports) else []
-    for column in ("", "top-1", "predicted", *on_device, "here", "multiply-adds", "parameters", "parity"):
-        shown.add_column(column, justify="right" if column else "left", no_wrap=True)
-    caveats: set[str] = set()
-    for passport in passports:
-        predicted, *there, here = passport["latency"]
-        if predicted["table_kind"] == "fitted":
-            caveats.add(f"from a table fitted to measurements of {predicted['device']}, not measured")
-        if predicted["extrapolated"]:
-            caveats.add("for sizes outside the measured ones (extrapolated)")
-        shown.add_row(
-            passport["name"],
-            f"{passport['accuracy']['onnx_top1']:.1%}",
-            f"{predicted['latency_ms']:.2f} ms" + ("*" if caveats else ""),
-            *(f"{there[0]['latency_ms']:.2f} ms" if there else "" for _ in on_device),
-            f"{here['latency_ms']:.2f} ms",
-            f"{passport['madds'] / 1e6:.1f}M",
-            f"{passport['params'] / 1e6:.2f}M",
-            f"{passport['parity']['max_relative_difference']:.0e}",
-        )
-    console.print(shown)
-    device = passports[0]["latency"][0]["device"]
-    console.print(f"predicted: on {device}; here: measured on this machine, one thread")
-    for caveat in sorted(caveats, reverse=True):
-        console.print(f"[yellow]* {caveat}[/]")
-    report = work.run.folder / "report" / "index.html"
-    if report.exists():
-        console.print(f"report   {report}")
+    else:
+        show_exports(work.run.folder, passports)
+    return withheld(passports)
 
 
 def _answer(as_json: bool, value: Any, text: str) -> None:

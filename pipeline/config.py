@@ -381,6 +381,13 @@ class RetrainConfig(Section):
         )
 
 
+class HardSwishConfig(Section):
+    """Fine-tuning after hard-Swish took the place of Swish, by the recipe of `retrain` at a lower learning rate."""
+
+    epochs: int = Field(default=4, ge=1)
+    lr_factor: float = Field(default=0.1, gt=0, le=1, description="of retrain.lr")
+
+
 class RankConfig(Section):
     """How the supernet's ranking is certified, and what is measured of its choice blocks."""
 
@@ -502,6 +509,7 @@ class Config(Section):
     scoring: ScoringConfig = ScoringConfig()
     search: SearchConfig
     retrain: RetrainConfig
+    hard_swish: HardSwishConfig = HardSwishConfig()
     rank: RankConfig = RankConfig()
     export: ExportConfig = ExportConfig()
 

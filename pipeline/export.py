@@ -1,153 +1,289 @@
-"""Stage `export/<name>`: a trained network leaves as ONNX, is checked, timed, and gets its passport."""
+"""Stage `export/<name>`: a trained network leaves in every format that was asked for, each one judged and timed.
+
+What fails its check is withheld, and the passport says why.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors.torch import load
 from torch import Tensor
 
-from ..exporters import (
+from ..exporters import ExportError
+from ..exporters.deployable import Exported
+from ..exporters.export_folder import write_export_folder
+from ..exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, accuracy, judge_format
+from ..exporters.memory import SUFFIXES, measure_memory
+from ..exporters.passport import (
     Accuracy,
     ExportedFile,
+    FormatRecord,
     LatencyRecord,
+    Licenses,
+    MemoryRecord,
+    ParityRecord,
     Passport,
-    Preprocessing,
-    compare,
-    export_onnx,
-    onnx_logits,
+    Status,
+    package_licenses,
 )
-from ..latency_tables import Device, HostDevice, Predictor, Rounds, Target, judge, measure
+from ..latency_tables import Device, Target
 from ..latency_tables.files import sha256_file, write_atomic
-from ..latency_tables.onnx_files import load_fixed
-from ..models import Architecture, Block, build_network, get_space
+from ..latency_tables.targets import FormatName
+from ..models import Architecture
 from .config import Config
-from .data import Dataset, eval_batches
+from .console import console, progress_bar
+from .data import eval_batches
+from .export_latency import litert_latency_here, measured_latencies
+from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
-from .training import top1
+from .subject import EVAL_BATCH, Subject
 
-VERSION = 1
-OUTPUTS = ("model.onnx", "passport.json")
-EVAL_BATCH = 128
-CPU = torch.device("cpu")  # where exported files run, also on a machine with a GPU
+VERSION = 2
+OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "litert-torch",
+    "ai-edge-litert",
+    "tensorrt-rtx-cu13",
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A format on its way into the folder.
+
+    Attributes:
+        exported: None where it could not be made.
+        judgement: of it.
+        latency: of it.
+    """
+
+    exported: Exported | None
+    judgement: Judgement
+    latency: tuple[LatencyRecord, ...] = ()
 
 
 def export(
-    name: str,
-    architecture: Architecture,
-    weights: bytes,
+    subject: Subject,
+    formats: Sequence[FormatName],
     config: Config,
-    dataset: Dataset,
     target: Target,
-    predictor: Predictor,
+    prediction: LatencyRecord | None,
     device: Device | None,
-    lineage: Mapping[str, str],
+    lineage: Mapping[str, Any],
     workspace: Workspace,
-) -> None:
-    """Write `model.onnx` and `passport.json`.
+) -> tuple[str, ...]:
+    """Write the formats that pass, `passport.json`, `passport.html` and `SHA256SUMS`.
 
     Args:
-        name: what the network is called.
-        architecture: its blocks.
-        weights: content of its `weights.safetensors`.
+        subject: what is exported.
+        formats: as what.
         config: the run's configuration.
-        dataset: its `val` part is what parity and accuracy are stated on.
         target: what latency is predicted for.
-        predictor: prices blocks on the target.
-        device: the target's device, where the exported file is timed besides on this host; None where it is not there.
-        lineage: digests of what the network was made from.
+        prediction: of the network in float32; None where no table prices it.
+        device: the target's, where files are timed besides on this host; None where it is not there.
+        lineage: what the network was made from.
         workspace: where to write.
 
+    Returns:
+        Names of the models that were written.
+
     Raises:
-        ExportError: the exported file does not agree with PyTorch; nothing is written.
+        ExportError: not one of the formats can be handed over; nothing is written.
     """
-    size = config.deploy
-    network = build_network(architecture, width=size.width, num_classes=len(dataset.classes)).eval()
-    network.load_state_dict(load(weights))
-    preprocessing = Preprocessing(size.resolution, dataset.crop_pct, dataset.mean, dataset.std)
-    content = export_onnx(network, preprocessing, dataset.classes, config.export.opset, name)
-    exported = onnx_logits(content)
-    sample = dataset.val.subset(_spread(len(dataset.val), config.export.parity_images))
-    batches = (images for images, _ in eval_batches(sample, batch_size=EVAL_BATCH, resolution=size.resolution))
-    parity = compare(network, exported, batches, config.export.tolerance)
-    path = workspace.folder / "model.onnx"
-    write_atomic(path, content)
-
-    space = get_space(architecture.space).scaled(size.width)
-    blocks = space.blocks(architecture, size.resolution, len(dataset.classes))
-    cost = space.cost(architecture, size.resolution, len(dataset.classes))
-    passport = Passport(
-        name=name,
-        architecture=str(architecture),
-        se_ratio=architecture.se_ratio,
-        width=size.width,
-        resolution=size.resolution,
-        num_classes=len(dataset.classes),
-        classes=dataset.classes,
-        params=cost.params,
-        madds=cost.madds,
-        accuracy=Accuracy(
-            pytorch_top1=top1(network, dataset.val, EVAL_BATCH, size.resolution, CPU),
-            onnx_top1=top1(exported, dataset.val, EVAL_BATCH, size.resolution, CPU),
-            images=len(dataset.val),
-        ),
-        parity=parity,
-        latency=[_predicted(target, predictor, blocks), *_measured(path, size.resolution, device, target, config)],
-        files=[ExportedFile(path=path.name, format="onnx", bytes=len(content), sha256=sha256_file(path))],
-        lineage={**lineage, "weights_sha256": hashlib.sha256(weights).hexdigest()},
-    )
-    write_atomic(workspace.folder / "passport.json", passport.model_dump_json(indent=1, exclude_none=True) + "\n")
+    _Export(subject, formats, config, target, prediction, device, workspace).run(lineage)
+    names = sorted(path.name for path in workspace.folder.glob("model.*"))
+    return tuple(names)
 
 
-def _spread(available: int, wanted: int) -> Tensor:
-    """Indices spread over the whole set: images of a class often lie side by side."""
-    return torch.linspace(0, available - 1, min(available, wanted)).long()
+class _Export:
+    """One network on its way out."""
 
+    def __init__(
+        self,
+        subject: Subject,
+        formats: Sequence[FormatName],
+        config: Config,
+        target: Target,
+        prediction: LatencyRecord | None,
+        device: Device | None,
+        workspace: Workspace,
+    ) -> None:
+        self.subject, self.formats, self.config, self.settings = subject, formats, config, config.export
+        self.target, self.prediction, self.device, self.workspace = target, prediction, device, workspace
+        self.limits = Limits(self.settings.tolerance, self.settings.int8.max_drop)
 
-def _predicted(target: Target, predictor: Predictor, blocks: Sequence[Block]) -> LatencyRecord:
-    prediction = predictor.predict(blocks)
-    table = predictor.table
-    return LatencyRecord(
-        target=target.name,
-        device=str(table.device["name"]),
-        kind="predicted",
-        source=f"predicted, {table.kind} table {table.name}",
-        latency_ms=prediction.latency_ms,
-        low_ms=prediction.low_ms,
-        high_ms=prediction.high_ms,
-        table_kind=table.kind,
-        table_state=judge(table).state,
-        extrapolated=prediction.extrapolated,
-    )
-
-
-def _measured(
-    path: Path, resolution: int, device: Device | None, target: Target, config: Config
-) -> list[LatencyRecord]:
-    """The file that is handed over is the file that is timed: on the target's device, and always on this host."""
-    host = HostDevice()
-    devices: dict[str, Device] = {"host": host}
-    if device is not None and device.kind != "host":
-        devices = {target.name: device} | devices
-    most = config.export.latency_rounds
-    model = load_fixed(path, (1, 3, resolution, resolution))
-    records: list[LatencyRecord] = []
-    for name, place in devices.items():
-        timing = measure(place, {path.parent.name: model}, Rounds(least=most, most=most))[path.parent.name]
-        fingerprint = place.fingerprint()
-        records.append(
-            LatencyRecord(
-                target=name,
-                device=str(fingerprint["name"]),
-                kind="measured",
-                source=f"measured, {fingerprint['runtime']}",
-                latency_ms=timing.latency_ms,
-                median_ms=timing.median_ms,
-                p90_ms=timing.p90_ms,
-                rounds=timing.rounds,
+    def run(self, lineage: Mapping[str, Any]) -> None:
+        for leftover in self.workspace.folder.glob("model.*"):  # of a run that was killed
+            leftover.unlink()
+        with progress_bar(self.subject.deployable.name, len(self.formats)) as bar:
+            maker = FormatMaker(
+                self.subject, self.config, self.target, self.workspace, lambda text: bar.advance(text, by=0)
             )
+            candidates: dict[FormatName, Candidate] = {}
+            for name in self.formats:
+                candidates[name] = self._candidate(maker, name)
+                bar.advance(name)
+            lossy = [name for name in INT8 if name in candidates and candidates[name].judgement.reason]
+            if lossy and maker.tune():
+                candidates |= {name: self._candidate(maker, name) for name in lossy}
+            bar.advance("latency", by=0)
+            candidates = self._judged_by_speed(self._timed(candidates))
+        records = [self._record(name, candidate) for name, candidate in candidates.items()]
+        refused = [record for record in records if record.status == "withheld"]
+        if len(refused) == len(records):
+            raise ExportError("; ".join(f"{record.format}: {record.reason}" for record in refused))
+        for record in refused:
+            console.print(f"[yellow]        {record.format} is withheld: {record.reason}[/]")
+        for candidate, record in zip(candidates.values(), records, strict=True):
+            if candidate.exported is not None and record.files:
+                for file, content in candidate.exported.files.items():
+                    write_atomic(self.workspace.folder / file, content)
+        records = [self._with_files(record) for record in records]
+        key = Path(self.settings.sign_with).expanduser() if self.settings.sign_with else None
+        write_export_folder(self.workspace.folder, self._passport(records, lineage), key)
+        shutil.rmtree(self.workspace.folder / TUNING, ignore_errors=True)
+
+    def _candidate(self, maker: FormatMaker, name: FormatName) -> Candidate:
+        try:
+            exported = maker.make(name)
+        except ExportError as error:
+            return Candidate(None, Judgement(reason=str(error)))
+        after = accuracy(exported.run, self._labelled()) if exported.run and self.subject.knows_classes else None
+        judgement = judge_format(
+            self.subject.deployable,
+            exported,
+            self._parity_batches(),
+            None if after is None else (self._top1, after),
+            self.limits,
+            random_weights=self.subject.weights == "random",
         )
-    return records
+        return Candidate(exported, judgement)
+
+    def _timed(self, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
+        """With latencies: measured of ONNX files, in turns; predicted of the network as it is."""
+        made = {name: candidate.exported for name, candidate in candidates.items() if candidate.exported}
+        models = {
+            name: next(iter(exported.files.values())) for name, exported in made.items() if name.startswith("onnx")
+        }
+        shape = self.subject.deployable.input_shape
+        measured = measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
+        for name, exported in made.items():
+            if name.startswith("litert") and exported.run is not None:
+                content = next(iter(exported.files.values()))
+                measured[name] = [litert_latency_here(content, shape, self.settings)]
+        first = [self.prediction] if self.prediction else []
+        return {
+            name: replace(candidate, latency=(*(first if name == "onnx" else ()), *measured.get(name, ())))
+            for name, candidate in candidates.items()
+        }
+
+    def _judged_by_speed(self, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
+        """8 bits are for speed: on the machine that they were made for, they must have it."""
+        int8 = candidates.get("onnx-int8")
+        if self.target.device_kind != "host" or int8 is None or not int8.latency or int8.judgement.reason:
+            return candidates
+        before = candidates["onnx"].latency if "onnx" in candidates else ()
+        if not before:
+            return candidates
+        speedup = before[-1].latency_ms / int8.latency[-1].latency_ms
+        if speedup >= self.settings.int8.min_speedup:
+            return candidates
+        reason = f"{speedup:.2f} times as fast as float here (limit {self.settings.int8.min_speedup:g})"
+        return candidates | {"onnx-int8": replace(int8, judgement=replace(int8.judgement, reason=reason))}
+
+    def _record(self, name: FormatName, candidate: Candidate) -> FormatRecord:
+        exported, found = candidate.exported, candidate.judgement
+        status: Status = "written"
+        reason = found.reason
+        if exported is None or (reason and not self.settings.force):
+            status = "withheld"
+        elif reason:
+            status = "forced"
+        elif found.parity is None:
+            status, reason = "not_run", exported.not_run
+        written = exported is not None and status != "withheld"
+        return FormatRecord(
+            format=name,
+            status=status,
+            reason=reason,
+            # Digests are filled in when the files are there.
+            files=[ExportedFile(path=file, bytes=0, sha256="0" * 64) for file in exported.files] if written else [],
+            parity=self._parity(name, found),
+            accuracy=self._accuracy(name, found),
+            latency=list(candidate.latency),
+            facts=exported.facts if exported else {},
+        )
+
+    def _parity(self, name: FormatName, found: Judgement) -> ParityRecord | None:
+        if found.parity is None:
+            return None
+        tolerance = self.limits.tolerance if name in KEEPS_FLOAT32 else None
+        return ParityRecord.of(found.parity, tolerance=tolerance, first_diverging_layer=found.first_diverging_layer)
+
+    def _accuracy(self, name: FormatName, found: Judgement) -> Accuracy | None:
+        if found.top1 is None or found.top1_before is None:
+            return None
+        return Accuracy(
+            pytorch_top1=found.top1_before,
+            exported_top1=found.top1,
+            images=len(self.subject.images.val),
+            max_drop=None if name in KEEPS_FLOAT32 else self.limits.max_drop,
+        )
+
+    def _with_files(self, record: FormatRecord) -> FormatRecord:
+        """A record with sizes and digests of what was written, and what running it takes."""
+        files = []
+        for file in record.files:
+            path = self.workspace.folder / file.path
+            files.append(ExportedFile(path=file.path, bytes=path.stat().st_size, sha256=sha256_file(path)))
+        return record.model_copy(update={"files": files, "memory": self._memory(record)})
+
+    def _memory(self, record: FormatRecord) -> MemoryRecord | None:
+        path = self.workspace.folder / record.files[0].path if record.files else None
+        if path is None or path.suffix not in SUFFIXES or record.status == "not_run":
+            return None
+        try:
+            return measure_memory(path)
+        except ExportError as error:
+            console.print(f"[yellow]        {error}[/]")
+            return None
+
+    def _passport(self, records: list[FormatRecord], lineage: Mapping[str, Any]) -> Passport:
+        subject, ours = self.subject, isinstance(self.subject.source, Architecture)
+        model = subject.deployable
+        return Passport(
+            name=model.name,
+            architecture=str(subject.source),
+            se_ratio=subject.source.se_ratio if isinstance(subject.source, Architecture) else None,
+            width=self.config.deploy.width if ours else None,
+            resolution=subject.resolution,
+            num_classes=len(model.classes),
+            classes=list(model.classes),
+            params=subject.cost.params,
+            madds=subject.cost.madds,
+            preprocessing=model.preprocessing,
+            formats=records,
+            licenses=Licenses(data=self.settings.data_license or "not stated", packages=package_licenses(*PACKAGES)),
+            lineage={**lineage, "weights": subject.weights},
+        )
+
+    @cached_property
+    def _top1(self) -> float:
+        return accuracy(self.subject.deployable.network, self._labelled())
+
+    def _labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return eval_batches(self.subject.images.val, batch_size=EVAL_BATCH, resolution=self.subject.resolution)
+
+    def _parity_batches(self) -> Iterator[Tensor]:
+        sample = self.subject.images.val.spread(self.settings.parity_images)
+        return (images for images, _ in eval_batches(sample, batch_size=EVAL_BATCH, resolution=self.subject.resolution))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeGuard, cast
 
 from ..latency_tables import (
     Device,
@@ -39,23 +39,25 @@ from ..models import (
     UserModel,
     get_space,
 )
-from . import check_picks, evaluate, export, retrain, train_supernet
+from . import check_picks, evaluate, export, ranks, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
 from .errors import UserError
-from .provenance import commit
+from .export_latency import predicted_latency
+from .provenance import commit, machine
 from .ranking import TRUTH_PREFIX, certificate, similarity
 from .ranking.sample import choose, random_pool
 from .ranking.truth import Truth, read_truth, truth_of_trained
 from .report import write_report
-from .runs import Run, Stage, Workspace
-from .search import ranks
+from .runs import Run, Stage, Workspace, versions
 from .search import stage as search
 from .search.constraints import limits_of
 from .search.costs import space_costs
 from .search.problem import Problem
+from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
+from .subject import Weights, open_subject
 
 STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 LATENCY_VERSION = 2
@@ -157,13 +159,13 @@ class Pipeline:
             )
         )
 
-    def latency(self, named: dict[str, Architecture] | None = None) -> None:
-        """Measure the target's blocks, or take its table: those of the space, or of each named network."""
+    def latency(self, named: Mapping[str, AnyNetwork] | None = None) -> None:
+        """Measure the target's blocks, or take its table: those of the space, or of each named network of ours."""
         if named is None:
             blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
             self.run.execute(self._latency_stage("latency", blocks))
             return
-        for name, architecture in named.items():
+        for name, architecture in ours(named).items():
             blocks = self._blocks(architecture)
             self.run.execute(self._latency_stage(f"latency/{name}", blocks, architecture))
 
@@ -232,7 +234,7 @@ class Pipeline:
         if not ranks.are_several():
             return scorer
         weights = (self.run.folder / "supernet" / "weights.safetensors").read_bytes()
-        return ranks.RankedScorer(scorer, weights, self.dataset.digest)
+        return RankedScorer(scorer, weights, self.dataset.digest)
 
     def _check_picks(self) -> None:
         """Measure the search's picks where the target's device is there."""
@@ -356,6 +358,8 @@ class Pipeline:
     def retrain(self, networks: Mapping[str, AnyNetwork], config: Config | None = None) -> None:
         """Train networks stand-alone, with the run's configuration or another."""
         config = config or self.config
+        if not networks:
+            return
         inherited = config.retrain.init == "inherited"
         inputs = {"dataset": self.dataset.digest}
         if inherited:
@@ -383,59 +387,108 @@ class Pipeline:
                 )
             )
 
-    def export(self, networks: dict[str, Architecture], latency_of_each: bool = False) -> None:
-        """Export trained networks; `latency_of_each` when `latency` was given these networks."""
-        config = self.config
-        for name, architecture in networks.items():
-            table_stage = f"latency/{name}" if latency_of_each else "picks"
-            inputs = {
-                "weights": self.run.digest(f"retrain/{name}", "weights.safetensors"),
-                "latency": self.run.digest(table_stage, "table.json"),
-                "dataset": self.dataset.digest,
-            }
+    def with_hard_swish(self, networks: Mapping[str, AnyNetwork]) -> dict[str, AnyNetwork]:
+        """Fine-tune trained networks with hard-Swish in the place of Swish.
 
-            def work(
-                workspace: Workspace,
-                name: str = name,
-                architecture: Architecture = architecture,
-                table_stage: str = table_stage,
-                inputs: dict[str, str] = inputs,
-            ) -> None:
-                lineage = {
-                    "dataset": self.dataset.name,
-                    "dataset_digest": self.dataset.digest,
-                    "config_digest": sha256_json(config.model_dump(mode="json")),
-                    "commit": commit(),
-                    "table_digest": inputs["latency"],
+        Returns:
+            The fine-tuned ones under names that end in `_hswish`, and those that have no Swish as they are.
+        """
+        replaced = hard_swish_networks(networks)
+        settings = self.config.hard_swish
+        for (name, source), (new_name, new) in zip(networks.items(), replaced.items(), strict=True):
+            if new == source:
+                continue
+            recipe = self.config.retrain.model_copy(
+                update={
+                    "init": "weights",
+                    "weights": str(self.run.folder / "retrain" / name / "weights.safetensors"),
+                    "epochs": settings.epochs,
+                    "first_epochs": 0,
+                    "first_resolution": None,
+                    "lr": self.config.retrain.lr * settings.lr_factor,
+                    "warmup_epochs": min(1, settings.epochs - 1),
+                    "validate_epochs": 1,
                 }
-                export.export(
-                    name,
-                    architecture,
-                    (self.run.folder / "retrain" / name / "weights.safetensors").read_bytes(),
-                    config,
-                    self.dataset,
-                    self.target,
-                    self._predictor(table_stage),
-                    self.device,
-                    lineage,
-                    workspace,
-                )
-
-            self.run.execute(
-                Stage(
-                    f"export/{name}",
-                    export.VERSION,
-                    {
-                        "target": config.target,
-                        "architecture": str(architecture),
-                        "deploy": config.deploy.model_dump(),
-                        "export": config.export.model_dump(),
-                    },
-                    inputs | {"device": self._device_digest()},
-                    export.OUTPUTS,
-                    work,
-                )
             )
+            self.retrain({new_name: new}, self.config.model_copy(update={"retrain": recipe}))
+        return replaced
+
+    def export(
+        self, networks: Mapping[str, AnyNetwork], latency_of_each: bool = False, weights: Path | None = None
+    ) -> None:
+        """Export networks in the formats that the configuration, or else the target, names.
+
+        Args:
+            networks: by name.
+            latency_of_each: `latency` was given these networks.
+            weights: file of the weights; None takes what `retrain` trained, or random ones of a network that is not
+                ours and was not trained here.
+        """
+        for name, source in networks.items():
+            table_stage = f"latency/{name}" if latency_of_each else "picks"
+            self._export(name, source, table_stage, weights)
+
+    def _export(self, name: str, source: AnyNetwork, table_stage: str, given: Path | None) -> None:
+        config, kind = self.config, self._kind_of_weights(name, source, given)
+        formats = config.export.formats or list(self.target.formats)
+        weights = given or (self.run.folder / "retrain" / name / "weights.safetensors" if kind == "trained" else None)
+        if kind == "random":
+            console.print(f"[yellow]{name}: random weights: its accuracy means nothing; give its own with --weights[/]")
+        inputs = {"dataset": self.dataset.digest}
+        if weights is not None:
+            inputs["weights"] = sha256_file(weights)
+        priced = isinstance(source, Architecture)
+        if priced:
+            inputs["latency"] = self.run.digest(table_stage, "table.json")
+
+        def work(workspace: Workspace) -> tuple[str, ...]:
+            subject = open_subject(name, source, weights, kind, config, self.dataset)
+            prediction = None
+            if priced:
+                prediction = predicted_latency(self.target, self._predictor(table_stage), self._blocks(source))
+            lineage = self._lineage(f"retrain/{name}", inputs)
+            return export.export(subject, formats, config, self.target, prediction, self.device, lineage, workspace)
+
+        self.run.execute(
+            Stage(
+                f"export/{name}",
+                export.VERSION,
+                {
+                    "target": config.target,
+                    "architecture": str(source),
+                    "weights": kind,
+                    "seed": config.seed,
+                    "deploy": config.deploy.model_dump(),
+                    "export": config.export.model_dump() | {"formats": formats},
+                },
+                inputs | {"device": self._device_digest()},
+                export.OUTPUTS,
+                work,
+            )
+        )
+
+    def _kind_of_weights(self, name: str, source: AnyNetwork, given: Path | None) -> Weights:
+        if given is not None:
+            return "given"
+        if f"retrain/{name}" in self.run.manifest["stages"]:
+            return "trained"
+        return "given" if isinstance(source, UserModel) else "random"  # a user's module may load what it likes
+
+    def _lineage(self, retrained: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+        """From the images to what is exported: digests, the keys of the stages on the way, versions and machine."""
+        stages = self.run.manifest["stages"]
+        on_the_way = [stage for stage in ("latency", "supernet", "search", "picks", retrained) if stage in stages]
+        return {
+            "dataset": self.dataset.name,
+            "dataset_digest": self.dataset.digest,
+            "images": {part: len(getattr(self.dataset, part)) for part in ("full_train", "heldout", "val")},
+            "stages": {stage: {key: stages[stage][key] for key in ("key", "outputs")} for stage in on_the_way},
+            "config_digest": sha256_json(self.config.model_dump(mode="json")),
+            "commit": commit(),
+            "versions": versions(),
+            "machine": {key: value for key, value in machine().items() if key != "threads"},
+            **{f"{name}_digest": digest for name, digest in inputs.items() if name != "dataset"},
+        }
 
     def report(self) -> None:
         """Write the page that shows the run."""
@@ -582,6 +635,23 @@ def network_names(networks: Sequence[tuple[str, AnyNetwork]]) -> dict[str, AnyNe
     return {_network_name(text, source): source for text, source in networks}
 
 
+def ours(networks: Mapping[str, AnyNetwork]) -> dict[str, Architecture]:
+    """Those whose blocks are known: they can be priced by a table, and are trained before they are exported."""
+    return {name: source for name, source in networks.items() if isinstance(source, Architecture)}
+
+
+def hard_swish_networks(networks: Mapping[str, AnyNetwork]) -> dict[str, AnyNetwork]:
+    """Networks with hard-Swish in the place of Swish, under names that say so; those without Swish as they are."""
+    return {
+        f"{name}_hswish" if _has_swish(source) else name: source.with_hard_swish() if _has_swish(source) else source
+        for name, source in networks.items()
+    }
+
+
+def _has_swish(source: AnyNetwork) -> TypeGuard[Architecture]:
+    return isinstance(source, Architecture) and source.se_ratio > 0 and not source.hard_swish
+
+
 def _network_name(text: str, source: AnyNetwork) -> str:
     if isinstance(source, TimmModel):
         return re.sub(r"[^\w.-]+", "-", source.name)
@@ -594,8 +664,8 @@ def _short_digest(source: AnyNetwork) -> str:
     return hashlib.sha256(str(source).encode()).hexdigest()[:8]
 
 
-def follow_search(config: Config) -> None:
-    """What torchrun's ranks other than the first do: score what that one sends them."""
+def follow(config: Config) -> None:
+    """What torchrun's ranks other than the first do: score and train what that one sends them."""
     console.quiet = True
     try:
         dataset = open_dataset(config)
@@ -605,7 +675,8 @@ def follow_search(config: Config) -> None:
             supernet = train_supernet.load_supernet(weights, space, len(dataset.classes))
             return _threaded_scorer(supernet, dataset, config)
 
-        ranks.follow(build, space.architecture, dataset.digest)
+        scorer = FollowingScorer(build, space.architecture, dataset.digest)
+        ranks.follow({ranks.Message.SUPERNET: scorer.take_supernet, ranks.Message.SCORE: scorer.score})
     finally:
         console.quiet = False
 

@@ -37,8 +37,8 @@ class Stage:
         version: raised when the stage's code changes what it makes of the same inputs.
         config: the part of the configuration that decides the result.
         inputs: digests of what is read, by name.
-        outputs: files it leaves in its folder.
-        work: does it; is given the stage's workspace.
+        outputs: files it always leaves in its folder.
+        work: does it; is given the stage's workspace, and may name more files that it left.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Stage:
     config: Mapping[str, Any]
     inputs: Mapping[str, str]
     outputs: tuple[str, ...]
-    work: Callable[[Workspace], None] = field(compare=False)
+    work: Callable[[Workspace], tuple[str, ...] | None] = field(compare=False)
 
     @property
     def key(self) -> str:
@@ -153,7 +153,7 @@ class Run:
         self._forget(stage.name)
         folder, resumed = self._open_folder(stage, start_again=forced)
         started = time.monotonic()
-        stage.work(Workspace(folder, self.deadline, start_again=forced))
+        more = stage.work(Workspace(folder, self.deadline, start_again=forced)) or ()
         self.manifest["stages"][stage.name] = {
             "key": stage.key,
             "version": stage.version,
@@ -162,7 +162,7 @@ class Run:
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "config": dict(stage.config),
             "inputs": dict(stage.inputs),
-            "outputs": {name: sha256_file(folder / name) for name in stage.outputs},
+            "outputs": {name: sha256_file(folder / name) for name in (*stage.outputs, *more)},
         }
         self._write_manifest()
         _tidy(folder)
@@ -206,7 +206,7 @@ class Run:
         if entry["key"] != stage.key:
             console.print(f"[yellow]{stage.name}: {_what_changed(stage, entry)}: earlier results are replaced[/]")
             return False
-        for name in stage.outputs:
+        for name in dict.fromkeys([*stage.outputs, *entry["outputs"]]):
             path = self.folder / stage.name / name
             if not path.is_file() or sha256_file(path) != entry["outputs"].get(name):
                 console.print(f"[yellow]{path} is missing or was changed: running {stage.name} again[/]")

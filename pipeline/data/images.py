@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -61,6 +62,16 @@ class ImageSet(ABC):
     @abstractmethod
     def subset(self, indices: Tensor | Sequence[int]) -> Self:
         """The images at `indices`, in that order; pixels are shared, not copied."""
+
+    def spread(self, count: int) -> Self:
+        """At most `count` images, spread over the whole set: images of a class often lie side by side."""
+        return self.subset(torch.linspace(0, len(self) - 1, min(len(self), count)).long())
+
+    def normalised(self, mean: Channels, std: Channels) -> Self:
+        """The same images for a network that expects another normalisation."""
+        other = copy(self)
+        other.format = replace(self.format, mean=mean, std=std)
+        return other
 
 
 class MemoryImages(ImageSet):

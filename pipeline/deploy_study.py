@@ -1,0 +1,91 @@
+"""The deployment study: several networks in every format, judged and timed side by side in one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..latency_tables import HostDevice, Rounds, measure
+from ..latency_tables.files import write_json
+from ..latency_tables.onnx_files import load_fixed
+from .console import console, sample_bar
+from .provenance import commit, machine
+from .runs import versions
+
+RESOLUTIONS = (96, 224)
+
+
+def collect(
+    out: Path,
+    runs: list[Path],
+    rounds: int = typer.Option(60, help="Of timing: every file once per round, at both resolutions."),
+) -> None:
+    """Write OUT from run folders, each with exported networks.
+
+    All ONNX files are timed in turns, so that what else the machine does falls on all of them alike.
+    """
+    folders = [folder.parent for run in runs for folder in sorted(run.glob("export/*/passport.json"))]
+    if not folders:
+        raise typer.BadParameter("no exported networks in these run folders")
+    models = {
+        f"{folder.name}|{path.name}|{side}": load_fixed(path, (1, 3, side, side))
+        for folder in folders
+        for path in sorted(folder.glob("*.onnx"))
+        for side in RESOLUTIONS
+    }
+    with sample_bar("latency") as progress:
+        timings = measure(HostDevice(), models, Rounds(least=rounds, most=rounds), precision="int8", progress=progress)
+    milliseconds = {name: round(timing.latency_ms, 4) for name, timing in timings.items()}
+    rows = [row for folder in folders for row in _rows(folder, milliseconds)]
+    fingerprint = HostDevice().fingerprint()
+    write_json(
+        out,
+        {
+            "rows": rows,
+            "latency": f"shortest of {rounds} interleaved rounds, batch 1, one thread, {fingerprint['runtime']}",
+            "device": {key: fingerprint[key] for key in ("name", "runtime", "cores")},
+            "seeds": 1,
+            "machine": {key: machine()[key] for key in ("processor", "cores")},
+            "versions": versions(),
+            "commit": commit(),
+        },
+    )
+    console.print(f"{out}: {len(rows)} rows")
+
+
+def _rows(folder: Path, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
+    """A row per format of one exported network; times are of files that were written."""
+    passport = json.loads((folder / "passport.json").read_text())
+    trained = json.loads((folder.parents[1] / "retrain" / folder.name / "result.json").read_text())
+    rows: list[dict[str, Any]] = []
+    for record in passport["formats"]:
+        accuracy, parity = record["accuracy"] or {}, record["parity"] or {}
+        file = record["files"][0] if record["files"] else {}
+        times = {side: milliseconds.get(f"{folder.name}|{file.get('path')}|{side}") for side in RESOLUTIONS}
+        rows.append(
+            {
+                "model": folder.name,
+                "format": record["format"],
+                "status": record["status"],
+                "reason": record["reason"],
+                "epochs": trained["epochs"],
+                "params": passport["params"],
+                "top1": accuracy.get("exported_top1"),
+                "top1_before": accuracy.get("pytorch_top1"),
+                "images": accuracy.get("images"),
+                "agreement": parity.get("top1_agreement"),
+                "max_relative_difference": parity.get("max_relative_difference"),
+                "latency_ms": times[96],
+                "latency_224_ms": times[224],
+                "bytes": file.get("bytes"),
+                "facts": record["facts"],
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    typer.run(collect)

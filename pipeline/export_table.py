@@ -1,0 +1,85 @@
+"""What people see after an export: a line per network and format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from .console import console
+
+_COLOURS = {"written": "green", "forced": "red", "withheld": "yellow", "not_run": "cyan"}
+
+
+def read_passports(run: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The passports of exported networks, as JSON."""
+    return [json.loads((run / "export" / name / "passport.json").read_text()) for name in names]
+
+
+def withheld(passports: Sequence[dict[str, Any]]) -> bool:
+    """Whether a format that was asked for is not there."""
+    return any(record["status"] == "withheld" for passport in passports for record in passport["formats"])
+
+
+def show_exports(run: Path, passports: Sequence[dict[str, Any]]) -> None:
+    """Print the table, what its figures are worth, and where the files are."""
+    shown = Table(title=f"exported to {run / 'export'}", title_justify="left")
+    measured = [m for p in passports for r in p["formats"] for m in r["latency"] if m["kind"] == "measured"]
+    # Where the target's device was attached, it was measured besides this machine.
+    devices = list(dict.fromkeys(m["target"] for m in measured if m["target"] != "host"))
+    columns = ("", "format", "", "top-1", "predicted", *(f"on {name}" for name in devices), "here", "MB", "parity")
+    for position, column in enumerate(columns):
+        shown.add_column(column, justify="right" if position > 2 else "left", no_wrap=True)
+    for passport in passports:
+        for place, record in enumerate(passport["formats"]):
+            shown.add_row(
+                escape(passport["name"]) if place == 0 else "",
+                record["format"],
+                f"[{_COLOURS[record['status']]}]{record['status'].replace('_', ' ')}[/]",
+                *_figures(record, devices),
+                end_section=place + 1 == len(passport["formats"]),
+            )
+    console.print(shown)
+    for line in _explanations(passports):
+        console.print(line)
+    report = run / "report" / "index.html"
+    if report.exists():
+        console.print(f"report   {report}")
+
+
+def _figures(record: dict[str, Any], devices: Sequence[str]) -> list[str]:
+    accuracy, parity = record["accuracy"], record["parity"]
+    by_place = {m["target"]: m["latency_ms"] for m in record["latency"] if m["kind"] == "measured"}
+    predicted = next((m for m in record["latency"] if m["kind"] == "predicted"), None)
+    mark = "*" if predicted and (predicted["table_kind"] == "fitted" or predicted["extrapolated"]) else ""
+    size = sum(file["bytes"] for file in record["files"])
+    difference = parity["max_relative_difference"] if parity else None
+    return [
+        f"{accuracy['exported_top1']:.1%}" if accuracy else "",
+        f"{predicted['latency_ms']:.2f} ms{mark}" if predicted else "",
+        *(f"{by_place[name]:.2f} ms" if name in by_place else "" for name in devices),
+        f"{by_place['host']:.2f} ms" if "host" in by_place else "",
+        f"{size / 1e6:.2f}" if size else "",
+        f"{difference:.0e}" if difference is not None else "",
+    ]
+
+
+def _explanations(passports: Sequence[dict[str, Any]]) -> list[str]:
+    lines = ["parity: largest difference from PyTorch's logits, as a share; here: this machine, one thread"]
+    for passport in passports:
+        for record in passport["formats"]:
+            if record["reason"]:
+                text = escape(f"{passport['name']}, {record['format']}: {record['reason']}")
+                lines.append(f"[{_COLOURS[record['status']]}]{text}[/]")
+    predictions = [m for p in passports for r in p["formats"] for m in r["latency"] if m["kind"] == "predicted"]
+    if predictions:
+        lines.append(f"predicted: on {predictions[0]['device']}")
+        if any(m["table_kind"] == "fitted" for m in predictions):
+            lines.append("[yellow]* from a table fitted to published measurements of it, not measured[/]")
+        if any(m["extrapolated"] for m in predictions):
+            lines.append("[yellow]* for sizes outside the measured ones (extrapolated)[/]")
+    return lines

@@ -1,0 +1,137 @@
+"""How each format of a network is made: what it is made from, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..exporters import export_onnx, onnx_logits
+from ..exporters.deployable import Deployable, Exported, Samples
+from ..latency_tables import Target
+from ..latency_tables.targets import FormatName
+from .config import Config
+from .data.cache import cache_root
+from .runs import Workspace
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from ..exporters.tensorrt_settings import TensorRtSettings
+
+
+INT8 = ("onnx-int8", "tensorrt-int8", "litert-int8")
+TUNING = ".tuning"  # hidden: it is none of the files that are handed over
+
+
+class FormatMaker:
+    """Makes the formats of one network; what several of them need is made once.
+
+    Args:
+        subject: the network.
+        config: the run's configuration.
+        target: what the files are for.
+        workspace: where an interrupted fine-tuning goes on.
+        say: is told in a few words what is being done.
+    """
+
+    def __init__(
+        self, subject: Subject, config: Config, target: Target, workspace: Workspace, say: Callable[[str], None]
+    ) -> None:
+        self.subject, self.config, self.settings = subject, config, config.export
+        self.target, self.workspace, self.say = target, workspace, say
+        self._tuned: Deployable | None = None
+
+    def make(self, name: FormatName) -> Exported:
+        """One format.
+
+        Raises:
+            ExportError: it cannot be made: its library is not installed, or does not know an operator.
+        """
+        kind, _, precision = name.partition("-")
+        if kind == "onnx":
+            return self._onnx(precision)
+        if kind == "litert":
+            return self._litert(precision)
+        return self._tensorrt(precision)
+
+    def tune(self) -> bool:
+        """Fine-tune the network for 8 bits, where the configuration asks for it; formats made after this one use it."""
+        if not self.settings.tune.epochs or self._tuned is not None or not self.subject.knows_classes:
+            return False
+        from .quantization_aware import tune_for_int8
+
+        model = self.subject.deployable
+        self.say(f"fine-tuning for 8 bits, {self.settings.tune.epochs} epochs")
+        network = tune_for_int8(
+            model.network,
+            self.subject.images,
+            self.settings.tune,
+            replace(self.workspace, folder=self.workspace.folder / TUNING),
+            seed=self.config.seed,
+            resolution=self.subject.resolution,
+        )
+        self._tuned = Deployable(model.name, network, model.preprocessing, model.classes)
+        return True
+
+    def _onnx(self, precision: str) -> Exported:
+        if precision == "int8":
+            return self._int8_onnx
+        if precision == "fp16":
+            from ..exporters.onnx_fp16 import to_fp16
+
+            return to_fp16(self.float_onnx)
+        return Exported("onnx", {"model.onnx": self.float_onnx}, onnx_logits(self.float_onnx))
+
+    @property
+    def _int8_onnx(self) -> Exported:
+        from ..exporters.onnx_int8 import quantise_onnx
+
+        return quantise_onnx(self._float_for_int8, self._samples, self._int8_settings(), self.say)
+
+    def _tensorrt(self, precision: str) -> Exported:
+        from ..exporters.tensorrt import build_engine
+
+        content = self.float_onnx
+        if precision == "int8":
+            from ..exporters.onnx_int8 import quantise_onnx
+
+            settings = self._int8_settings(for_tensorrt=True)
+            content = next(iter(quantise_onnx(self._float_for_int8, self._samples, settings, self.say).files.values()))
+        elif precision == "fp16":
+            content = next(iter(self.make("onnx-fp16").files.values()))
+        self.say("building the engine")
+        return build_engine(content, precision or "fp32", self._tensorrt_settings())
+
+    def _litert(self, precision: str) -> Exported:
+        from ..exporters.litert import LiteRtSettings, to_litert, to_litert_int8
+
+        settings = LiteRtSettings(layout=self.settings.litert.layout)
+        self.say("converting")
+        if precision == "int8":
+            return to_litert_int8(self._tuned or self.subject.deployable, self._samples, settings)
+        return to_litert(self.subject.deployable, settings)
+
+    def _tensorrt_settings(self) -> TensorRtSettings:
+        from ..exporters.tensorrt_settings import TensorRtSettings
+
+        given = self.settings.tensorrt
+        cache = cache_root() / "tensorrt"
+        return TensorRtSettings(given.library, tuple(given.compute_capabilities), given.batch, cache)
+
+    @cached_property
+    def float_onnx(self) -> bytes:
+        """The network as ONNX in float32."""
+        return self._exported(self.subject.deployable)
+
+    @property
+    def _float_for_int8(self) -> bytes:
+        return self.float_onnx if self._tuned is None else self._exported(self._tuned)
+
+    def _exported(self, model: Deployable) -> bytes:
+        return export_onnx(model.network, model.preprocessing, model.classes, self.settings.opset, model.name)
+
+    @cached_property
+    def _samples(self) -> Samples:
+        self.say("reading training images")
+        return self.subject.samples(self.settings.int8.calibration_images, self.settings.int8.selection_images)

@@ -1,0 +1,159 @@
+"""What is exported: a network with its weights, the images that suit it, and whether its accuracy can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from timm.data.config import resolve_data_config
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..exporters import Preprocessing
+from ..exporters.deployable import Deployable, Samples
+from ..models import AnyNetwork, Architecture, Cost, TimmModel, build_any_network, classes_of, get_space
+from .config import Config
+from .data import Dataset, ImageSet, eval_batches
+from .data.images import Channels
+from .errors import UserError
+from .weights import load_weights
+
+Weights = Literal["trained", "given", "random"]
+EVAL_BATCH = 128
+SETTLING_IMAGES = 32  # statistics of random weights need no precision
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is about to be exported.
+
+    Attributes:
+        source: what it is.
+        deployable: what exporters are given.
+        weights: trained in this run, given in a file, or random.
+        images: normalised as the network expects.
+        cost: exact parameters and multiply-adds at its resolution.
+        knows_classes: whether its logits are the classes of the images, so that its accuracy on them can be told.
+    """
+
+    source: AnyNetwork
+    deployable: Deployable
+    weights: Weights
+    images: Dataset
+    cost: Cost
+    knows_classes: bool
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of its images, in pixels."""
+        return self.deployable.preprocessing.resolution
+
+    def samples(self, calibration: int, selection: int) -> Samples:
+        """Training images for quantisation. Where the labels mean nothing to the network, its own answers are them."""
+        chosen, labels = _stacked(self.images.heldout.spread(selection), self.resolution)
+        if not self.knows_classes:
+            with torch.inference_mode():
+                labels = torch.cat([self.deployable.network(part).argmax(1) for part in chosen.split(EVAL_BATCH)])
+        return Samples(_stacked(self.images.train.spread(calibration), self.resolution)[0], chosen, labels)
+
+
+def open_subject(
+    name: str, source: AnyNetwork, weights: Path | None, kind: Weights, config: Config, dataset: Dataset
+) -> Subject:
+    """Build a network, load its weights, and find out what it expects.
+
+    Args:
+        name: what it is called.
+        source: what to build.
+        weights: a `.safetensors` file; None leaves what the source gives.
+        kind: where these weights come from.
+        config: the run's configuration.
+        dataset: real images.
+
+    Raises:
+        UserError: the weights are not the network's, or it is no classifier of RGB images.
+    """
+    resolution, mean, std = config.deploy.resolution, dataset.mean, dataset.std
+    try:
+        network = _built(source, weights, config, len(dataset.classes) if kind == "trained" else None)
+        if isinstance(source, TimmModel) and kind != "trained":
+            expected = resolve_data_config(model=network)
+            resolution = int(expected["input_size"][-1])
+            mean, std = cast(tuple[Channels, Channels], (tuple(expected["mean"]), tuple(expected["std"])))
+        count = classes_of(network, resolution)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+    images = _normalised(dataset, mean, std)
+    if kind == "random":
+        _settle(network, images.train.spread(SETTLING_IMAGES), resolution)
+    knows_classes = kind != "random" and count == len(dataset.classes)
+    classes = tuple(dataset.classes) if count == len(dataset.classes) else tuple(f"class {n}" for n in range(count))
+    preprocessing = Preprocessing(resolution, dataset.crop_pct, mean, std)
+    deployable = Deployable(name, network, preprocessing, classes)
+    return Subject(source, deployable, kind, images, _cost(source, network, config, resolution, count), knows_classes)
+
+
+def _built(source: AnyNetwork, weights: Path | None, config: Config, num_classes: int | None) -> nn.Module:
+    """The network with its weights; of ones that were trained elsewhere, the classes are those of their weights."""
+    if weights is not None and num_classes is None:
+        num_classes = _classes_in(weights, build_any_network(source, width=config.deploy.width))
+    given = {} if num_classes is None else {"num_classes": num_classes}
+    network = build_any_network(source, width=config.deploy.width, **given)
+    if weights is not None:
+        load_weights(network, weights)
+    return network.eval()
+
+
+def _classes_in(weights: Path, network: nn.Module) -> int | None:
+    """How many classes the last layer in a file has; None where it is called otherwise than the network's."""
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    try:
+        with safe_open(weights, "pt") as file:
+            known = f"{linear[-1]}.weight" in file.keys() if linear else False  # noqa: SIM118  (it is no mapping)
+            return file.get_slice(f"{linear[-1]}.weight").get_shape()[0] if known else None
+    except (OSError, SafetensorError):
+        return None  # which load_weights explains
+
+
+def _normalised(dataset: Dataset, mean: Channels, std: Channels) -> Dataset:
+    if (mean, std) == (dataset.mean, dataset.std):
+        return dataset
+    parts = {part: getattr(dataset, part).normalised(mean, std) for part in ("full_train", "train", "heldout", "val")}
+    return Dataset(**(vars(dataset) | parts))
+
+
+@torch.no_grad()
+def _settle(network: nn.Module, images: ImageSet, resolution: int) -> None:
+    """Give a network with random weights the statistics of real images.
+
+    Without them its activations vanish from layer to layer, its answer is the classifier's bias whatever the image,
+    and the largest differences between two formats of it would not be seen.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [module.momentum for module in norms]
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the mean over all batches
+        module.train()
+    for batch, _ in eval_batches(images, batch_size=EVAL_BATCH, resolution=resolution):
+        network(batch)
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum
+    network.eval()
+
+
+def _cost(source: AnyNetwork, network: nn.Module, config: Config, resolution: int, num_classes: int) -> Cost:
+    """By arithmetic for ours, by counting what PyTorch computes for others."""
+    if isinstance(source, Architecture):
+        return get_space(source.space).scaled(config.deploy.width).cost(source, resolution, num_classes)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, resolution, resolution))
+    return Cost(sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2)
+
+
+def _stacked(images: ImageSet, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
+    batches = list(eval_batches(images, batch_size=EVAL_BATCH, resolution=resolution))
+    return torch.cat([pixels for pixels, _ in batches]), torch.cat([labels for _, labels in batches])
