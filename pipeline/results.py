@@ -102,7 +102,8 @@ def _protocol(run: Path) -> dict[str, Any]:
 
 def _summarise_pick(folder: Path) -> dict[str, Any]:
     passport = json.loads((folder / "passport.json").read_text())
-    latency = {record["kind"]: record for record in passport["latency"]}
+    record = next(record for record in passport["formats"] if record["status"] == "written")
+    latency = {entry["kind"]: entry for entry in record["latency"]}
     return {
         "name": passport["name"],
         "architecture": passport["architecture"],
@@ -110,8 +111,8 @@ def _summarise_pick(folder: Path) -> dict[str, Any]:
         "width": passport["width"],
         "params": passport["params"],
         "madds": passport["madds"],
-        "top1": passport["accuracy"]["onnx_top1"],
-        "top1_images": passport["accuracy"]["images"],
+        "top1": record["accuracy"]["exported_top1"],
+        "top1_images": record["accuracy"]["images"],
         "latency_ms_predicted": latency["predicted"]["latency_ms"],
         "latency_ms_measured": latency["measured"]["latency_ms"],
         "latency_device": latency["measured"]["device"],

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from .formatting import architecture_lines, count, millions, milliseconds, number, percent
+from ...exporters.formatting import architecture_lines, count, millions, milliseconds, number, percent
 from .latency import Comparison
 from .run_files import Constraint, RunFiles, Scored
 from .style import FRONT, LIMIT, SCORED, NetworkStyle, base_layout

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .formatting import number
+from ...exporters.formatting import number
 from .run_files import as_list
 
 
@@ -32,32 +32,51 @@ class Comparison:
         return self.predicted_ms / self.measured_ms - 1
 
 
-def entries(passport: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
-    """A passport's latencies of one kind, `predicted` or `measured`, that hold a number."""
-    listed = [entry for entry in as_list(passport.get("latency")) if isinstance(entry, dict)]
+def formats(passport: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a passport says of each format."""
+    return [record for record in as_list(passport.get("formats")) if isinstance(record, dict)]
+
+
+def leading(passport: Mapping[str, Any]) -> dict[str, Any]:
+    """The format that stands for the network where there is room for one: the first that passed its check."""
+    found = formats(passport)
+    return next((record for record in found if record.get("status") == "written"), found[0] if found else {})
+
+
+def entries(record: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+    """A format's latencies of one kind, `predicted` or `measured`, that hold a number."""
+    listed = [entry for entry in as_list(record.get("latency")) if isinstance(entry, dict)]
     return [e for e in listed if e.get("kind") == kind and (number(e.get("latency_ms")) or 0) > 0]
 
 
 def prediction(passport: Mapping[str, Any], target: str) -> dict[str, Any] | None:
     """The predicted latency for the run's target, or the first one for any."""
-    predicted = entries(passport, "predicted")
-    return next((entry for entry in predicted if entry.get("target") == target), predicted[0] if predicted else None)
+    return _for_target([entry for record in formats(passport) for entry in entries(record, "predicted")], target)
 
 
 def compare(name: str, passport: Mapping[str, Any], target: str) -> Comparison | None:
-    """The prediction beside a measurement, one of the same device where there is any; None where either is missing."""
-    predicted = prediction(passport, target)
-    if predicted is None:
-        return None
-    pairs = [
-        Comparison(
-            name,
-            float(predicted["latency_ms"]),
-            str(predicted.get("device") or predicted.get("target") or "device"),
-            float(measured["latency_ms"]),
-            str(measured.get("device") or measured.get("target") or "host"),
-            number(measured.get("p90_ms")),
-        )
-        for measured in entries(passport, "measured")
-    ]
+    """The prediction beside a measurement of the same format, one of the same device where there is any.
+
+    None where no format has both.
+    """
+    pairs: list[Comparison] = []
+    for record in formats(passport):
+        predicted = _for_target(entries(record, "predicted"), target)
+        if predicted is None:
+            continue
+        pairs += [
+            Comparison(
+                name,
+                float(predicted["latency_ms"]),
+                str(predicted.get("device") or predicted.get("target") or "device"),
+                float(measured["latency_ms"]),
+                str(measured.get("device") or measured.get("target") or "host"),
+                number(measured.get("p90_ms")),
+            )
+            for measured in entries(record, "measured")
+        ]
     return min(pairs, key=lambda pair: not pair.same_device, default=None)
+
+
+def _for_target(predicted: list[dict[str, Any]], target: str) -> dict[str, Any] | None:
+    return next((entry for entry in predicted if entry.get("target") == target), predicted[0] if predicted else None)

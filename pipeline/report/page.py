@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from ...exporters import pages
 from ...latency_tables.files import write_atomic
-from . import figures, formatting, sections
+from . import figures, sections
 from .run_files import as_dict, as_list, read_run
 from .style import network_styles
 from .trust import trust
@@ -43,30 +42,9 @@ def render(run_folder: Path) -> str:
     """The page as text."""
     run = read_run(run_folder)
     styles = network_styles(run.networks)
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=formatting.count,
-        percent=formatting.percent,
-        ms=formatting.milliseconds,
-        millions=formatting.millions,
-        size=formatting.size,
-        duration=formatting.duration,
-        moment=formatting.moment,
-        difference=formatting.difference,
-        digest=formatting.digest,
-        blocks=formatting.architecture_blocks,
-        mapping=as_dict,
-        items_of=as_list,
-        address=_address,
-        quantity=_quantity,
-    )
-    return environment.get_template("template.html").render(
+    templates = pages.environment(FOLDER)
+    templates.filters.update(mapping=as_dict, items_of=as_list, quantity=_quantity)
+    return templates.get_template("template.html").render(
         run=run,
         styles=styles,
         headline=sections.headline(run),
@@ -82,15 +60,10 @@ def render(run_folder: Path) -> str:
         trust=trust(run),
         details=sections.details(run),
         names=sections.NAMES,
-        css=(FOLDER / "style.css").read_text(encoding="utf-8"),
+        css=pages.style() + (FOLDER / "style.css").read_text(encoding="utf-8"),
         script=(FOLDER / "draw.js").read_text(encoding="utf-8"),
         plotlyjs=get_plotlyjs(),
     )
-
-
-def _address(path: Any) -> str:
-    """A path as a relative link: everything but slashes is quoted, so that no name can turn into another address."""
-    return "/".join(quote(part, safe="") for part in str(path).split("/"))
 
 
 def _quantity(value: Any, name: str) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
+from ...exporters.formatting import number
 from ..ranking import TRUTH_PREFIX
-from .formatting import number
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 QUANTITIES = ("accuracy", "latency_ms", "madds", "params")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...exporters.formatting import count, number, percent
+from ...exporters.passport_page import STATUS
 from ..search.quantities import excess
 from . import figures
-from .formatting import count, number, percent
-from .latency import Comparison, compare, entries, prediction
+from .latency import Comparison, compare, entries, formats, leading, prediction
 from .run_files import QUANTITIES, RunFiles, Scored, as_dict, as_list
 from .style import NetworkStyle
 
@@ -61,13 +62,33 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True)
+class FormatRow:
+    """One format of an exported network, with the colour and the words for what became of it."""
+
+    record: dict[str, Any]
+    colour: str
+    state: str
+    accuracy: dict[str, Any]
+    parity: dict[str, Any]
+    files: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
-    """One exported network: its passport, the latency predicted for the target, and whether the limits are kept."""
+    """One exported network: its passport, the latency predicted for the target, and whether the limits are kept.
+
+    Attributes:
+        name: the network's.
+        passport: as its file holds it.
+        formats: what it says of each.
+        format: name of the one that `accuracy` and `measured` are of.
+    """
 
     name: str
     passport: dict[str, Any]
+    formats: list[FormatRow]
+    format: str
     accuracy: dict[str, Any]
-    parity: dict[str, Any]
     predicted: dict[str, Any] | None
     interval: tuple[float, float] | None
     measured: list[dict[str, Any]]
@@ -134,7 +155,12 @@ def headline(run: RunFiles) -> Headline:
     """The run in a few facts; a target and preset that the configuration does not name come from the folder's name."""
     folder_target, _, folder_preset = run.folder.resolve().name.partition("-")
     found = exports(run)
-    accurate = [(top1, e.name) for e in found if (top1 := number(e.accuracy.get("onnx_top1"))) is not None]
+    accurate = [
+        (top1, f"{e.name}, {row.record.get('format')}")
+        for e in found
+        for row in e.formats
+        if row.state == "written" and (top1 := number(row.accuracy.get("exported_top1"))) is not None
+    ]
     fast = [(float(e.predicted["latency_ms"]), e.name) for e in found if e.predicted]
     judged = [item.kept for item in (found or picks(run)) if item.kept is not None]
     seconds = [s for _, stage in details(run).stages if (s := number(stage.get("seconds"))) is not None]
@@ -214,6 +240,7 @@ def exports(run: RunFiles) -> list[Export]:
         if (passport := run.passports.get(name)) is None:
             continue
         predicted = prediction(passport, _target(run))
+        shown = leading(passport)
         values = {
             "latency_ms": number(predicted["latency_ms"]) if predicted else None,
             "madds": number(passport.get("madds")),
@@ -223,15 +250,22 @@ def exports(run: RunFiles) -> list[Export]:
             Export(
                 name,
                 passport,
-                as_dict(passport.get("accuracy")),
-                as_dict(passport.get("parity")),
+                [_format_row(record) for record in formats(passport)],
+                _name(shown.get("format")),
+                as_dict(shown.get("accuracy")),
                 predicted,
                 interval(predicted.get("low_ms"), predicted.get("high_ms")) if predicted else None,
-                entries(passport, "measured"),
+                entries(shown, "measured"),
                 _kept(run, values),
             )
         )
     return rows
+
+
+def _format_row(record: dict[str, Any]) -> FormatRow:
+    colour, state, _ = STATUS.get(_name(record.get("status")), ("amber", "unknown", ""))
+    files = [file for file in as_list(record.get("files")) if isinstance(file, dict)]
+    return FormatRow(record, colour, state, as_dict(record.get("accuracy")), as_dict(record.get("parity")), files)
 
 
 def pareto_plots(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> list[figures.Plot]:

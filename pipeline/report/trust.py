@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from ...exporters.formatting import count, duration, number, percent
 from ..ranking.summary import COSTS, source_in_words, spacing_in_words
 from . import trust_figures
 from .figures import Plot
-from .formatting import count, duration, number, percent
 from .run_files import RunFiles, as_dict, as_list
 
 FIGURES = {"tau_b": "Kendall tau-b", "spearman": "Spearman", "pairwise_accuracy": "Pairwise accuracy"}

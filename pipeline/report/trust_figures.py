@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ...exporters.formatting import architecture_lines, as_numbers, count
 from ..ranking.lemma import probability_of_equal_counts, stirling_approximation, trials_up_to
 from .figures import Plot, axes, thinned
-from .formatting import architecture_lines, as_numbers, count
 from .style import FRONT, LIMIT, SCORED, base_layout
 
 MOST_COLUMNS = 7

@@ -61,6 +61,8 @@ DATA = {
     "latency_tables/devices/browser.py": ("latency_tables/devices/browser_page/*",),
     "latency_tables/toolchain.py": ("latency_tables/runner/**/*.[chS]",),
     "models/search_space.py": ("models/spaces/*.yaml",),
+    "exporters/pages.py": ("exporters/page.css",),
+    "exporters/passport_page.py": ("exporters/passport.html",),
     "pipeline/report/page.py": ("pipeline/report/*.html", "pipeline/report/*.css", "pipeline/report/*.js"),
 }
 

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fairnas.pipeline.report import figures, formatting, sections, write_report
+from fairnas.exporters import formatting
+from fairnas.pipeline.report import figures, sections, write_report
 from fairnas.pipeline.report.run_files import read_run
 from fairnas.pipeline.report.style import network_styles
 from plotly.offline import get_plotlyjs
@@ -166,7 +167,8 @@ def test_nothing_is_fetched_and_links_stay_in_the_run_folder(run: Path) -> None:
     content = page(run)
     assert not [tag for tag, a in content.tags if "src" in a]
     links = [a["href"] or "" for tag, a in content.tags if tag in {"a", "link"}]
-    assert sorted(links) == sorted(["data:,", *(f"../export/{name}/model.onnx" for name in fixture.PICKS)])
+    files = [f"../export/{name}/{file}" for name in fixture.PICKS for file in ("model.onnx", "passport.html")]
+    assert sorted(links) == sorted(["data:,", *files])
     policy = next(a["content"] for tag, a in content.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'")
@@ -278,7 +280,24 @@ def test_a_file_name_cannot_become_a_foreign_address(run: Path) -> None:
     path = run / "export" / "pick-1" / "passport.json"
     path.write_text(path.read_text().replace('"model.onnx"', '"javascript:alert(1)//example.org?a#b"'))
     links = [a["href"] for tag, a in page(run).tags if tag == "a"]
-    assert links[0] == "../export/pick-1/javascript%3Aalert%281%29//example.org%3Fa%23b"
+    assert links[1] == "../export/pick-1/javascript%3Aalert%281%29//example.org%3Fa%23b"
+
+
+def test_a_withheld_format_is_shown_with_its_reason_and_does_not_count_as_the_best(run: Path) -> None:
+    content = page(run)
+    assert content.text.count(fixture.WITHHELD) == len(fixture.PICKS)
+    badges = [a.get("class") for tag, a in content.tags if tag == "span"]
+    assert badges.count("badge bad") == len(fixture.PICKS)
+    path = run / "export" / "pick-1" / "passport.json"
+    passport = json.loads(path.read_text())
+    kept, withheld = passport["formats"]
+    withheld["accuracy"]["exported_top1"] = 0.999
+    path.write_text(json.dumps(passport))
+    files = read_run(run)
+    best = sections.headline(files).best_top1
+    assert (
+        best == max(e.accuracy["exported_top1"] for e in sections.exports(files)) >= kept["accuracy"]["exported_top1"]
+    )
 
 
 def test_the_pareto_plot_holds_every_scored_architecture_once(run: Path) -> None:

@@ -1,0 +1,93 @@
+"""The passport as a page for people: one self-contained HTML file without scripts, in light and in dark."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from . import pages
+from .checksums import NAMESPACE, SIGNATURE, SUMS
+from .passport import PASSPORT, FormatRecord, LatencyRecord, Passport
+
+PAGE = "passport.html"
+"""What the page is called."""
+
+_TEMPLATE = Path(__file__).with_name("passport.html")
+
+STATUS = {
+    "written": ("good", "written", "run here, and passed its check"),
+    "forced": ("bad", "forced", "failed its check, and was written because that was asked for"),
+    "withheld": ("bad", "withheld", "failed its check, so that no file was written"),
+    "not_run": ("amber", "not run", "nothing on the exporting machine can run it: unchecked"),
+}
+"""Colour, word and meaning of each status of a format."""
+
+WORDS = {"madds": "multiply-adds", "sha256": "SHA-256", "top1": "top-1", "ms": "(ms)", "mb": "(MB)", "int8": "int8"}
+"""How parts of a key are written."""
+
+
+def render_passport(passport: Passport) -> str:
+    """The page as text. It names the digest of the JSON file that it was made from."""
+    templates = pages.environment(_TEMPLATE.parent)
+    templates.filters.update(label=_label, plain=_plain)
+    templates.tests["nested"] = _is_nested
+    content = passport.to_json()
+    return templates.get_template(_TEMPLATE.name).render(
+        passport=passport,
+        css=pages.style(),
+        status=STATUS,
+        used=[key for key in STATUS if any(record.status == key for record in passport.formats)],
+        headline=_headline(passport.formats),
+        gain=_gain,
+        latencies=[(record.format, entry) for record in passport.formats for entry in record.latency],
+        digest_of_json=hashlib.sha256(content.encode()).hexdigest(),
+        names={"json": PASSPORT, "sums": SUMS, "signature": SIGNATURE, "namespace": NAMESPACE},
+    )
+
+
+def _headline(formats: list[FormatRecord]) -> dict[str, Any]:
+    """Best top-1, shortest measured latency and smallest model of the files that passed, each with its format."""
+    good = [record for record in formats if record.status == "written"]
+    accurate = [(r.accuracy.exported_top1, r) for r in good if r.accuracy]
+    timed = [(entry.latency_ms, r, entry) for r in good for entry in r.latency if entry.kind == "measured"]
+    return {
+        "accurate": max(accurate, key=lambda pair: pair[0], default=None),
+        "fastest": min(timed, key=lambda triple: triple[0], default=None),
+        "smallest": min(((r.files[0].bytes, r) for r in good), key=lambda pair: pair[0], default=None),
+        "good": len(good),
+    }
+
+
+def _gain(entry: LatencyRecord) -> str:
+    """What lasting load costs, as `+3%`."""
+    assert entry.sustained is not None
+    return f"{entry.sustained.sustained_ms / entry.sustained.burst_ms - 1:+.0%}"
+
+
+def _label(key: Any) -> str:
+    """A key as words: `float_layers` as `float layers`."""
+    return " ".join(WORDS.get(word, word) for word in str(key).split("_"))
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether a value needs lines of its own."""
+    if isinstance(value, dict):
+        return bool(value)
+    return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
+
+
+def _plain(value: Any) -> str:
+    """A value that fits a line."""
+    match value:
+        case None | "" | [] | {}:
+            return "\N{EN DASH}"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}"
+        case int():
+            return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        case list():
+            return ", ".join(_plain(item) for item in value)
+    return str(value)
