@@ -6,48 +6,53 @@ parameters to the last digit: 3.26M, 3.11M and 3.01M with FairNAS-A, B and C and
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..models import UserModel, build_any_network, parse_any_network
+from ..models.features import build_features, channels
 from .errors import ExportError
 
 OUTPUT_STRIDE = 16
 HEAD_CHANNELS = 256
 
 
-class DeepLabHead(nn.Module):
+class DeepLabBranches(nn.Module):
+    """Features `[B, in_channels, h, w]` to what a 1x1 convolution can tell classes by, `[B, channels, h, w]`.
+
+    Args:
+        in_channels: of the backbone's last features.
+        channels: of each branch and of the result.
+    """
+
+    def __init__(self, in_channels: int, channels: int = HEAD_CHANNELS) -> None:
+        super().__init__()
+        self.pooled = ConvNormAct(in_channels, channels, 1)
+        self.plain = ConvNormAct(in_channels, channels, 1)
+        self.project = ConvNormAct(2 * channels, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What is at each place, and what is in the whole image, joined."""
+        plain = self.plain(features)
+        # One value per image and channel: spreading it needs no interpolation.
+        everywhere = self.pooled(functional.adaptive_avg_pool2d(features, 1)).expand_as(plain)
+        return self.project(torch.cat([everywhere, plain], dim=1))
+
+
+class DeepLabHead(nn.Sequential):
     """Features `[B, in_channels, h, w]` to logits `[B, classes, h, w]`.
 
     Args:
         in_channels: of the backbone's last features.
         classes: how many are told apart.
-        channels: of each branch, and between them and the classifier.
         dropout: before the classifier.
     """
 
-    def __init__(self, in_channels: int, classes: int, channels: int = HEAD_CHANNELS, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.pooled = ConvNormAct(in_channels, channels, 1)
-        self.plain = ConvNormAct(in_channels, channels, 1)
-        self.project = ConvNormAct(2 * channels, channels, 1)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Conv2d(channels, classes, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits at the features' resolution."""
-        return self.classifier(self.dropout(self.before_classifier(features)))
-
-    def before_classifier(self, features: Tensor) -> Tensor:
-        """Both branches, joined: `[B, channels, h, w]`."""
-        plain = self.plain(features)
-        # One value per image and channel: spreading it needs no interpolation.
-        everywhere = self.pooled(functional.adaptive_avg_pool2d(features, 1)).expand_as(plain)
-        return self.project(torch.cat([everywhere, plain], dim=1))
+    def __init__(self, in_channels: int, classes: int, dropout: float = 0.1) -> None:
+        super().__init__(
+            DeepLabBranches(in_channels), nn.Dropout(dropout), nn.Conv2d(HEAD_CHANNELS, classes, kernel_size=1)
+        )
 
 
 class Segmenter(nn.Module):
@@ -75,7 +80,7 @@ def build_deeplab(
     """A segmenter with random weights; those of a trained classifier go into its `backbone` (`load_backbone_weights`).
 
     Args:
-        network: a published name, an architecture's text, or a timm model that gives features.
+        network: as `build_features` takes it: a published name, an architecture's text, or a network of timm's.
         classes: how many are told apart.
         output_stride: by how much the last features are smaller than the images: strides beyond it become dilations,
             which changes no weight.
@@ -83,18 +88,10 @@ def build_deeplab(
         dropout: before the classifier.
 
     Raises:
-        ExportError: there is no such network, or it gives no features of that stride.
+        ExportError: there is no such network, or no such stride.
     """
     try:
-        source = parse_any_network(network)
-        if isinstance(source, UserModel):
-            raise ValueError("only our architectures and timm's models give features")
-        backbone = build_any_network(source, width=width, features_only=True, output_stride=output_stride)
-        information = cast(nn.Module, backbone.feature_info)
-        stride, channels = cast(list[int], information.reduction())[-1], cast(list[int], information.channels())[-1]
-        if stride != output_stride:
-            raise ValueError(f"its last features have stride {stride}, not {output_stride}")
-    # timm answers with all of these when a model has no features, or no output stride.
-    except (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
-        raise ExportError(f"{network} cannot be a backbone: {' '.join(str(error).split())}") from error
-    return Segmenter(backbone, DeepLabHead(channels, classes, dropout=dropout))
+        backbone = build_features(network, out_indices=(4,), width=width, output_stride=output_stride)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
+    return Segmenter(backbone, DeepLabHead(channels(backbone)[0], classes, dropout=dropout))
