@@ -32,8 +32,12 @@ class Parity:
     top1_agreement: float
 
 
-def onnx_logits(content: bytes) -> Callable[[Tensor], Tensor]:
+def onnx_logits(content: bytes, output: str | None = None) -> Callable[[Tensor], Tensor]:
     """A function from images `[B, C, H, W]` to the ONNX model's logits, on the CPU.
+
+    Args:
+        content: the model's.
+        output: the name of what it answers with; None for the first.
 
     Raises:
         ExportError: ONNX Runtime cannot load the model.
@@ -42,7 +46,8 @@ def onnx_logits(content: bytes) -> Callable[[Tensor], Tensor]:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types, which share no base but Exception
         raise ExportError(f"ONNX Runtime cannot load the exported model: {' '.join(str(error).split())}") from error
-    return lambda images: torch.from_numpy(session.run(None, {"images": np.ascontiguousarray(images.numpy())})[0])
+    wanted = None if output is None else [output]
+    return lambda images: torch.from_numpy(session.run(wanted, {"images": np.ascontiguousarray(images.numpy())})[0])
 
 
 @torch.inference_mode()
