@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from ..exporters import export_onnx, onnx_logits
 from ..exporters.deployable import Deployable, Exported, Samples
@@ -76,32 +76,34 @@ class FormatMaker:
 
     def _onnx(self, precision: str) -> Exported:
         if precision == "int8":
-            return self._int8_onnx
+            return self._quantised(self.settings.int8.activations)
         if precision == "fp16":
             from ..exporters.onnx_fp16 import to_fp16
 
             return to_fp16(self.float_onnx)
         return Exported("onnx", {"model.onnx": self.float_onnx}, onnx_logits(self.float_onnx))
 
-    @property
-    def _int8_onnx(self) -> Exported:
-        from ..exporters.onnx_int8 import quantise_onnx
+    def _quantised(self, activations: Literal["unsigned", "signed"]) -> Exported:
+        from ..exporters.onnx_int8 import Int8Settings, quantise_onnx
 
-        return quantise_onnx(self._float_for_int8, self._samples, self._int8_settings(), self.say)
+        given = self.settings.int8
+        settings = Int8Settings(
+            activations, tuple(given.methods), max_drop=given.max_drop, max_float_layers=given.max_float_layers
+        )
+        source = self.float_onnx if self._tuned is None else self._exported(self._tuned)
+        return quantise_onnx(source, self._samples, settings, self.say)
 
     def _tensorrt(self, precision: str) -> Exported:
         from ..exporters.tensorrt import build_engine
 
         content = self.float_onnx
         if precision == "int8":
-            from ..exporters.onnx_int8 import quantise_onnx
-
-            settings = self._int8_settings(for_tensorrt=True)
-            content = next(iter(quantise_onnx(self._float_for_int8, self._samples, settings, self.say).files.values()))
+            content = self._quantised("signed").model  # TensorRT reads no other
         elif precision == "fp16":
-            content = next(iter(self.make("onnx-fp16").files.values()))
+            content = self.make("onnx-fp16").model
         self.say("building the engine")
-        return build_engine(content, precision or "fp32", self._tensorrt_settings())
+        known = cast(Literal["fp32", "fp16", "int8"], precision or "fp32")
+        return build_engine(content, known, self._tensorrt_settings())
 
     def _litert(self, precision: str) -> Exported:
         from ..exporters.litert import LiteRtSettings, to_litert, to_litert_int8
@@ -123,10 +125,6 @@ class FormatMaker:
     def float_onnx(self) -> bytes:
         """The network as ONNX in float32."""
         return self._exported(self.subject.deployable)
-
-    @property
-    def _float_for_int8(self) -> bytes:
-        return self.float_onnx if self._tuned is None else self._exported(self._tuned)
 
     def _exported(self, model: Deployable) -> bytes:
         return export_onnx(model.network, model.preprocessing, model.classes, self.settings.opset, model.name)
