@@ -10,7 +10,16 @@ from .benchmark_spaces import BenchmarkSpace, MacroSpace, NasBench201Space
 from .benchmark_supernets import MacroSupernet, NasBench201Supernet
 from .blocks import Block, Cost
 from .fairnas import PUBLISHED
-from .foreign import AnyNetwork, TimmModel, UserModel, build_any_network, classes_of, parse_any_network
+from .foreign import (
+    AnyNetwork,
+    TimmModel,
+    UserModel,
+    build_any_network,
+    check_classifier,
+    classes_of,
+    code_of,
+    parse_any_network,
+)
 from .networks import build_network, parse_network
 from .search_space import BENCHMARKS, Architecture, Choice, Layer, SearchSpace, Space, any_space, get_space, list_spaces
 from .supernet import LayeredSupernet, Path, Supernet
@@ -42,7 +51,9 @@ __all__ = [
     "build_any_network",
     "build_network",
     "build_supernet",
+    "check_classifier",
     "classes_of",
+    "code_of",
     "get_space",
     "list_spaces",
     "parse_any_network",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
+import importlib.util
 import inspect
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,32 +73,60 @@ def build_any_network(source: AnyNetwork, *, width: float = 1.0, **kwargs: Any) 
     Args:
         source: what to build.
         width: multiplier of every channel count; only architectures have one.
-        **kwargs: what timm's models take (`num_classes`, `drop_rate`, `drop_path_rate`); of a user's callable only
-            those that its signature names.
+        **kwargs: what timm's models take (`num_classes`, `drop_rate`, `drop_path_rate`); timm's own are not given rates
+            of 0, which some do not take; of a user's callable only those that its signature names.
 
     Raises:
-        ValueError: the user's attribute cannot be imported, or is no network.
+        ValueError: timm's model takes no such argument, or the user's attribute cannot be imported, or is no network.
     """
     if isinstance(source, Architecture):
         return build_network(source, width=width, **kwargs)
     if isinstance(source, TimmModel):
-        return timm.create_model(source.name, pretrained=False, **kwargs)
+        return _build_timms(source, kwargs)
     return _build_users(source, kwargs)
 
 
-def _build_users(source: UserModel, kwargs: dict[str, Any]) -> nn.Module:
+def code_of(source: AnyNetwork) -> Path | None:
+    """The file that a user's network is defined in; None for others, and where it cannot be found."""
+    if not isinstance(source, UserModel):
+        return None
+    _import_from_here()
+    try:
+        found = importlib.util.find_spec(source.module)
+    except (ImportError, ValueError):
+        return None  # which building it explains
+    return Path(found.origin) if found and found.origin and Path(found.origin).is_file() else None
+
+
+def _build_timms(source: TimmModel, kwargs: dict[str, Any]) -> nn.Module:
+    given: dict[str, Any] = {key: value for key, value in kwargs.items() if value or not key.endswith("_rate")}
+    try:
+        return timm.create_model(source.name, pretrained=False, **given)
+    except TypeError as error:
+        raise ValueError(f"cannot make a network of {source}: {' '.join(str(error).split())}") from error
+
+
+def _import_from_here() -> None:
+    """Import from the working folder, as `python -m` does, which a console script does not."""
     here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` does, which a console script does not
+    if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def _build_users(source: UserModel, kwargs: dict[str, Any]) -> nn.Module:
+    _import_from_here()
     try:
         made = importlib.import_module(source.module)
         for part in source.attribute.split("."):
             made = getattr(made, part)
-        if not isinstance(made, nn.Module):
+        if isinstance(made, nn.Module):
+            made = copy.deepcopy(made)  # the module's own stays as it is: it may be a teacher, too
+        else:
             known = inspect.signature(made).parameters  # pyright: ignore[reportArgumentType]
             made = made(**{key: value for key, value in kwargs.items() if key in known})  # pyright: ignore[reportCallIssue]
-    except Exception as error:  # the user's code may raise anything
-        raise ValueError(f"cannot make a network of {source}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"cannot make a network of {source}: {reason}") from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"{source} is a {type(made).__name__}, not a torch.nn.Module")
     return made
@@ -115,5 +146,20 @@ def classes_of(network: nn.Module, resolution: int, channels: int = 3) -> int:
         text = " ".join(str(error).split())
         raise ValueError(f"the network cannot take images of {resolution} px: {text}") from error
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-        raise ValueError("the network does not answer with logits [batch, classes]: only classifiers can be exported")
+        raise ValueError("the network does not answer with logits [batch, classes], as classifiers do")
     return logits.shape[1]
+
+
+def check_classifier(network: nn.Module, name: str, resolutions: Iterable[int], num_classes: int) -> None:
+    """Refuse a network that does not classify images of these sizes, as one that is not ours may.
+
+    Raises:
+        ValueError: it cannot take them, or does not give `num_classes` logits.
+    """
+    for resolution in resolutions:
+        try:
+            count = classes_of(network, resolution)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if count != num_classes:
+            raise ValueError(f"{name} gives {count} logits, and the images have {num_classes} classes")

@@ -1,22 +1,31 @@
-"""Stage `retrain/<name>`: stand-alone training of one network with timm's optimisers, schedules and averaging."""
+"""Stage `retrain/<name>`: stand-alone training of one network with timm's optimisers, schedules and averaging.
+
+Where torchrun started several ranks, the first one leads: it has the run folder, averages weights and validates; all
+train their part of each batch.
+"""
 
 from __future__ import annotations
 
+import io
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from safetensors.torch import save
 from timm.utils import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..latency_tables.files import write_atomic, write_json
-from ..models import AnyNetwork, Architecture, Supernet, build_any_network
+from ..models import AnyNetwork, Architecture, Supernet, build_any_network, check_classifier, parse_any_network
+from . import ranks
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
-from .distillation import open_teacher
+from .data_parallel import Replica
+from .distillation import Teacher, open_teacher
+from .errors import UserError
 from .runs import Workspace
 from .training import Metrics, autocast, to_device, top1, training_device
 from .weights import load_weights
@@ -48,15 +57,125 @@ def retrain(
         supernet: where inherited weights come from, where `retrain.init` is `inherited`.
 
     Raises:
-        UserError: given weights, or a teacher's, do not fit.
+        UserError: the network cannot be made or does not classify these images, given weights or a teacher's do not
+            fit, or another rank is gone.
     """
     training = _Training(name, source, config, dataset, workspace, supernet)
     training.run()
     training.write_results()
 
 
+def retrain_along(content: Tensor, dataset: Dataset) -> None:
+    """What the other ranks do of `retrain`: train their part of each batch, from the state that the first one sends.
+
+    Args:
+        content: of the `ranks.Message.TRAIN`.
+        dataset: this rank's images, of which `full_train` trains.
+
+    Raises:
+        UserError: these are other images than the first rank's, or another rank is gone.
+    """
+    sent = torch.load(io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True)
+    ranks.check_images(sent["dataset"], dataset.digest)
+    config = Config.model_validate_json(sent["config"])
+    learner = _Learner(parse_any_network(sent["source"]), config, dataset)
+    learner.open_teacher(sent["teacher"])
+    learner.load(sent["learner"])
+    for epoch in range(learner.epoch, config.retrain.epochs):
+        learner.run_epoch(epoch, lambda _: None)
+        if not learner.agrees():
+            return  # the first rank says so
+
+
+class _Learner:
+    """What every rank has: the network, what moves it, and its part of the batches.
+
+    Raises:
+        UserError: the network cannot be made, or does not classify these images.
+    """
+
+    def __init__(self, source: AnyNetwork, config: Config, dataset: Dataset) -> None:
+        self.config, self.settings, self.dataset = config, config.retrain, dataset
+        self.device, self.replica = training_device(), Replica.here()
+        self.batch_size = min(self.settings.batch_size, len(dataset.full_train))
+        if self.batch_size // self.replica.count < 2:
+            raise UserError(
+                f"batches of {self.batch_size} images are too few for {self.replica.count} ranks: each needs 2, for "
+                "batch norm"
+            )
+        torch.manual_seed(config.seed)
+        self.network = to_device(_build(source, config, len(dataset.classes)), self.device)
+        self.teacher: Teacher | None = None
+        self.optimizer = self.settings.make_optimizer(self.network)
+        self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), self.settings.batch_size)
+        self.scheduler = self.settings.make_scheduler(self.optimizer, self.steps_per_epoch)
+        self.step = 0
+
+    def open_teacher(self, state: dict[str, Tensor] | None = None) -> None:
+        """Have a teacher, where there is to be one, with the weights that are configured or given."""
+        sizes = _resolutions(self.config)
+        self.teacher = open_teacher(self.settings.distillation, len(self.dataset.classes), sizes, self.device, state)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next update belongs to."""
+        return self.step // self.steps_per_epoch
+
+    def run_epoch(self, epoch: int, after_step: Callable[[float], None]) -> None:
+        """Train to the end of an epoch; `after_step` is given the loss of each update."""
+        batches = train_batches(
+            self.dataset.full_train,
+            batch_size=self.settings.batch_size,
+            resolution=self.settings.resolution_at(epoch, self.config.deploy.resolution),
+            augment=Augment(**self.settings.augment.model_dump()),
+            seed=self.config.seed,
+            epoch=epoch,
+            start=self.step % self.steps_per_epoch,
+            part=(self.replica.rank, self.replica.count),
+        )
+        self.network.train()
+        for images, labels in batches:
+            loss = self._train_step(images.to(self.device), labels.to(self.device))
+            self.step += 1
+            after_step(loss)
+        self.replica.share_buffers(self.network)
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> float:
+        self.replica.seed(self.config.seed, self.step)
+        self.scheduler.step_update(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.settings.amp, self.device):
+            logits = self.network(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+            if self.teacher is not None:
+                loss = self.teacher.mixed(loss, logits, images)
+        loss = self.replica.backward(loss, list(self.network.parameters()), self.batch_size)
+        self.optimizer.step()
+        return loss
+
+    def agrees(self) -> bool:
+        """Whether all ranks have the same weights, as they must at the end of an epoch."""
+        return self.replica.is_same(self.network)
+
+    def state(self) -> dict[str, Any]:
+        """What training goes on from."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+
+
 class _Training:
-    """The state of one training: everything that a checkpoint must hold."""
+    """What the first rank has besides: averaged weights, metrics, and everything that a checkpoint must hold."""
 
     def __init__(
         self,
@@ -69,96 +188,83 @@ class _Training:
     ) -> None:
         self.name, self.source, self.config, self.settings = name, source, config, config.retrain
         self.dataset, self.workspace = dataset, workspace
-        self.device = training_device()
-        torch.manual_seed(config.seed)
-        self.network = build_any_network(
-            source,
-            width=config.deploy.width,
-            num_classes=len(dataset.classes),
-            drop_rate=self.settings.dropout,
-            drop_path_rate=self.settings.drop_path,
-        )
-        for module in self.network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = self.settings.bn_momentum
+        self.learner = _Learner(source, config, dataset)
+        self.network, self.device = self.learner.network, self.learner.device
         if supernet is not None:
             assert isinstance(source, Architecture)  # Pipeline.check_trainable
             self.network.load_state_dict(supernet.path_state_dict(source))
         elif self.settings.weights is not None:
             load_weights(self.network, self.settings.weights, new_classifier=True)
-        to_device(self.network, self.device)
-        self.teacher = open_teacher(self.settings.distillation, len(dataset.classes), self.device)
+        self.learner.open_teacher()
         self.ema = ModelEmaV3(self.network, decay=self.settings.ema_decay) if self.settings.ema_decay else None
-        self.optimizer = self.settings.make_optimizer(self.network)
-        self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), self.settings.batch_size)
-        self.scheduler = self.settings.make_scheduler(self.optimizer, self.steps_per_epoch)
-        self.step = 0
         self.epoch_loss = 0.0
         self.epoch_seconds = 0.0
         self.metrics = Metrics(workspace.folder / "metrics.jsonl")
         self.checkpoint = workspace.checkpoint(self.settings.checkpoint_seconds)
         self._resume()
+        self._call_the_others()
+
+    def _call_the_others(self) -> None:
+        """Have the other ranks train along, from the same state."""
+        if self.learner.replica.count == 1:
+            return
+        teacher = self.learner.teacher
+        content = io.BytesIO()
+        message = {
+            "source": str(self.source),
+            "config": self.config.model_dump_json(),
+            "dataset": self.dataset.digest,
+            "learner": self.learner.state(),
+            "teacher": teacher.network.state_dict() if teacher is not None else None,
+        }
+        torch.save(message, content)
+        ranks.send(ranks.Message.TRAIN, content.getvalue())
 
     def run(self) -> None:
         """Train until the last epoch, checkpointing on the way."""
-        total = self.settings.epochs * self.steps_per_epoch
-        with progress_bar(self.name, total, self.step) as bar:
-            for epoch in range(self.step // self.steps_per_epoch, self.settings.epochs):
+        total = self.settings.epochs * self.learner.steps_per_epoch
+        with progress_bar(self.name, total, self.learner.step) as bar:
+            for epoch in range(self.learner.epoch, self.settings.epochs):
                 self._run_epoch(epoch, lambda loss: bar.advance(f"loss {loss:.3f}"))
                 self._finish_epoch(epoch)
                 if "val_top1" in self.metrics.rows[-1]:
                     bar.advance(f"top-1 {self.metrics.rows[-1]['val_top1']:.1%}", by=0)
         self.checkpoint.save(self._state())
 
-    def _run_epoch(self, epoch: int, report: Any) -> None:
-        batches = train_batches(
-            self.dataset.full_train,
-            batch_size=self.settings.batch_size,
-            resolution=self.settings.resolution_at(epoch, self.config.deploy.resolution),
-            augment=Augment(**self.settings.augment.model_dump()),
-            seed=self.config.seed,
-            epoch=epoch,
-            start=self.step % self.steps_per_epoch,
-        )
-        self.network.train()
+    def _run_epoch(self, epoch: int, report: Callable[[float], None]) -> None:
         started = time.monotonic()
-        for images, labels in batches:
-            loss = self._train_step(images.to(self.device), labels.to(self.device))
-            self.epoch_loss += loss / self.steps_per_epoch
-            self.step += 1
+
+        def after_step(loss: float) -> None:
+            nonlocal started
+            if self.ema:
+                self.ema.update(self.network, step=self.learner.step - 1)
+            self.epoch_loss += loss / self.learner.steps_per_epoch
             self.epoch_seconds, started = self.epoch_seconds + time.monotonic() - started, time.monotonic()
             report(loss)
             # At an epoch's last step the checkpoint waits for the epoch's metrics.
-            if self.step % self.steps_per_epoch:
+            if self.learner.step % self.learner.steps_per_epoch:
                 self.checkpoint.save_if_due(self._state)
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> float:
-        self.scheduler.step_update(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.settings.amp, self.device):
-            logits = self.network(images)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
-            if self.teacher is not None:
-                loss = self.teacher.mixed(loss, logits, images)
-        loss.backward()
-        self.optimizer.step()
-        if self.ema:
-            self.ema.update(self.network, step=self.step)
-        return float(loss.detach())
+        self.learner.run_epoch(epoch, after_step)
 
     def _finish_epoch(self, epoch: int) -> None:
+        if not self.learner.agrees():
+            raise UserError(
+                f"after epoch {epoch + 1} of {self.name} the ranks hold different weights: run the same command again "
+                "to go on from the last checkpoint"
+            )
         row: dict[str, Any] = {"epoch": epoch, "train_loss": self.epoch_loss}
         if (epoch + 1) % self.settings.validate_epochs == 0 or epoch + 1 == self.settings.epochs:
             row["val_top1"] = self._val_top1(self.network)
             if self.ema:
                 row["ema_top1"] = self._val_top1(self.ema.module)
-        row |= {"lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.epoch_seconds, 2)}
+        row |= {"lr": self.learner.optimizer.param_groups[0]["lr"], "seconds": round(self.epoch_seconds, 2)}
         self.metrics.add(**row)
         self.epoch_loss = self.epoch_seconds = 0.0
         self.metrics.write()
         self.checkpoint.save_if_due(self._state)
 
-    def _val_top1(self, network: torch.nn.Module) -> float:
+    def _val_top1(self, network: nn.Module) -> float:
         network.eval()
         return top1(network, self.dataset.val, EVAL_BATCH, self.config.deploy.resolution, self.device)
 
@@ -169,6 +275,7 @@ class _Training:
         write_atomic(self.workspace.folder / "weights.safetensors", save(weights))
         self.metrics.write()
         last = self.metrics.rows[-1]
+        count = self.learner.replica.count
         result = {
             "name": self.name,
             "architecture": str(self.source),
@@ -177,18 +284,16 @@ class _Training:
             "resolution": self.settings.resolution_at(self.settings.epochs - 1, self.config.deploy.resolution),
             "width": self.config.deploy.width,
             "init": self.settings.init,
+            **({"ranks": count} if count > 1 else {}),
         }
         write_json(self.workspace.folder / "result.json", result)
 
     def _state(self) -> dict[str, Any]:
         return {
-            "step": self.step,
+            **self.learner.state(),
             "epoch_loss": self.epoch_loss,
             "epoch_seconds": self.epoch_seconds,
-            "network": self.network.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema else None,
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "metrics": self.metrics.rows,
         }
 
@@ -196,11 +301,34 @@ class _Training:
         state = self.checkpoint.load()
         if state is None:
             return
-        self.step = state["step"]
+        self.learner.load(state)
         self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
-        self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
         self.metrics.rows = state["metrics"]
+
+
+def _build(source: AnyNetwork, config: Config, num_classes: int) -> nn.Module:
+    settings = config.retrain
+    try:
+        network = build_any_network(
+            source,
+            width=config.deploy.width,
+            num_classes=num_classes,
+            drop_rate=settings.dropout,
+            drop_path_rate=settings.drop_path,
+        )
+        if not isinstance(source, Architecture):
+            check_classifier(network, str(source), {*_resolutions(config), config.deploy.resolution}, num_classes)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = settings.bn_momentum
+    return network
+
+
+def _resolutions(config: Config) -> tuple[int, ...]:
+    """Sizes of the training images, in the order of the epochs."""
+    first, last = (config.retrain.resolution_at(e, config.deploy.resolution) for e in (0, config.retrain.epochs - 1))
+    return (first,) if first == last else (first, last)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from ..ranks import on_this_machine
 from .augment import Augment
 from .images import ImageFormat, ImageSet, MemoryImages
 from .per_image import Pictures
@@ -39,6 +40,7 @@ def train_batches(
     seed: int,
     epoch: int,
     start: int = 0,
+    part: tuple[int, int] = (0, 1),
     workers: int | None = None,
 ) -> Iterator[Batch]:
     """One shuffled epoch of augmented batches.
@@ -53,16 +55,22 @@ def train_batches(
         seed: of the run.
         epoch: from 0; every epoch has its own order and augmentation.
         start: the first batch to yield; those before it cost nothing.
-        workers: processes that read image files; by default one per CPU, at most 8. Results do not depend on it.
+        part: which part of each batch to yield, and of how many; the parts together are the batches of an undivided
+            epoch, image by image.
+        workers: processes that read image files; by default this process' share of the CPUs, at most 8. Results do not
+            depend on it.
 
     Yields:
         Normalised images, float32 `[B, 3, resolution, resolution]` in channels_last, and labels, int64 `[B]`.
 
     Raises:
-        ValueError: a batch would hold fewer than 2 images.
+        ValueError: a batch, or a part of one, would hold fewer than 2 images.
     """
-    if min(batch_size, len(images)) < 2:
-        raise ValueError(f"batch norm needs 2 images in a batch; {len(images)} images in batches of {batch_size} given")
+    if min(batch_size, len(images)) // part[1] < 2:
+        parts = f", each in {part[1]} parts" if part[1] > 1 else ""
+        raise ValueError(
+            f"batch norm needs 2 images in a batch; {len(images)} images in batches of {batch_size}{parts} given"
+        )
     order = torch.randperm(len(images), generator=_generator(seed, epoch))
     plan = [
         (order[index * batch_size : (index + 1) * batch_size], _generator(seed, epoch, index))
@@ -70,16 +78,23 @@ def train_batches(
     ]
     if isinstance(images, MemoryImages) and augment.auto is None:
         for indices, generator in plan:
-            pixels = _augmented(images.batch(indices), resolution, augment, generator)
-            yield _normalised(pixels, images.format), images.labels[indices]
+            own = part_of(len(indices), part)
+            pixels = _augmented(images.batch(indices[own]), resolution, augment, generator, len(indices), own)
+            yield _normalised(pixels, images.format), images.labels[indices[own]]
     else:
         tasks = [
             list(
                 zip(indices.tolist(), torch.randint(2**32, (len(indices),), generator=generator).tolist(), strict=True)
-            )
+            )[part_of(len(indices), part)]
             for indices, generator in plan
         ]
         yield from _loaded(images, Pictures(images, resolution, augment), tasks, workers)
+
+
+def part_of(count: int, part: tuple[int, int]) -> slice:
+    """Which of `count` images belong to one of several parts; parts differ by one image at most."""
+    index, parts = part
+    return slice(index * count // parts, (index + 1) * count // parts)
 
 
 def eval_batches(images: ImageSet, *, batch_size: int, resolution: int, workers: int | None = None) -> Iterator[Batch]:
@@ -92,7 +107,7 @@ def eval_batches(images: ImageSet, *, batch_size: int, resolution: int, workers:
         images: what to evaluate on.
         batch_size: at least 1.
         resolution: height and width of the batches, in pixels.
-        workers: processes that read image files; by default one per CPU, at most 8.
+        workers: processes that read image files; by default this process' share of the CPUs, at most 8.
 
     Yields:
         Normalised images, float32 `[B, 3, resolution, resolution]` in channels_last, and labels, int64 `[B]`.
@@ -131,25 +146,30 @@ def _centre(pixels: Tensor, resolution: int, crop_pct: float) -> Tensor:
     return _resized(pixels, side)[..., margin : margin + resolution, margin : margin + resolution]
 
 
-def _augmented(pixels: Tensor, resolution: int, augment: Augment, generator: torch.Generator) -> Tensor:
+def _augmented(
+    pixels: Tensor, resolution: int, augment: Augment, generator: torch.Generator, count: int, own: slice
+) -> Tensor:
+    """Vary the images `own` of a batch of `count`; what is drawn for the others is drawn, too."""
     if augment.level == "none":
         return _centre(pixels, resolution, 1.0)
     if augment.level == "crop":
-        pixels = _random_crops(pixels, resolution, augment.scale, generator)
+        pixels = _random_crops(pixels, resolution, augment.scale, torch.rand(4, count, generator=generator)[:, own])
     else:
         pixels = _resized(pixels, resolution)
-    flipped = torch.rand(len(pixels), generator=generator) < augment.flip
+    flipped = torch.rand(count, generator=generator)[own] < augment.flip
     return torch.where(flipped.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
 
 
-def _random_crops(pixels: Tensor, resolution: int, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
+def _random_crops(pixels: Tensor, resolution: int, scale: tuple[float, float], drawn: Tensor) -> Tensor:
     """A random part of every image, resized: area uniform in `scale`, aspect ratio log-uniform in `RATIO`.
+
+    `drawn` `[4, B]`, uniform in 0..1, decides area, ratio and place.
 
     torch resizes uint8 images in channels_last layout with its fastest code, which makes a loop over images as fast as
     one `grid_sample` over the batch, and antialiased; a side that would leave the image is cut to it.
     """
     height, width = pixels.shape[-2:]
-    area, ratio, down, right = torch.rand(4, len(pixels), generator=generator)
+    area, ratio, down, right = drawn
     area = height * width * (scale[0] + (scale[1] - scale[0]) * area)
     ratio = torch.exp(math.log(RATIO[0]) + (math.log(RATIO[1]) - math.log(RATIO[0])) * ratio)
     tall = (area / ratio).sqrt().round().clamp(1, height)
@@ -167,7 +187,7 @@ def _loaded(
     images: ImageSet, pictures: Pictures, tasks: list[list[tuple[int, int]]], workers: int | None
 ) -> Iterator[Batch]:
     if workers is None:
-        workers = min(os.cpu_count() or 1, 8)
+        workers = max(1, min((os.cpu_count() or 1) // on_this_machine(), 8))
     # Its own generator: a loader without one draws from torch's global state.
     loader = DataLoader(pictures, batch_sampler=tasks, num_workers=workers, generator=torch.Generator())
     for pixels, labels in loader:
