@@ -70,3 +70,8 @@ class Exported:
     run: Logits | None
     not_run: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> bytes:
+        """Content of the model's file."""
+        return next(iter(self.files.values()))

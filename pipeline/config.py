@@ -421,8 +421,7 @@ class Int8Config(Section):
         default=["minmax", "percentile", "entropy"], min_length=1, description="of calibration: the best is taken"
     )
     activations: Literal["unsigned", "signed"] = Field(
-        default="unsigned",
-        description="of onnx-int8: what x86 multiplies fast, or symmetric; TensorRT's are always signed",
+        default="unsigned", description="of onnx-int8: what x86 multiplies fast; TensorRT's are always signed"
     )
     max_drop: float = Field(default=0.01, ge=0, le=1, description="of top-1 on the validation images, by any format")
     max_float_layers: int = Field(default=8, ge=0, description="sensitive layers that may stay in float")

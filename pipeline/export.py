@@ -172,15 +172,12 @@ class _Export:
     def _timed(self, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
         """With latencies: measured of ONNX files, in turns; predicted of the network as it is."""
         made = {name: candidate.exported for name, candidate in candidates.items() if candidate.exported}
-        models = {
-            name: next(iter(exported.files.values())) for name, exported in made.items() if name.startswith("onnx")
-        }
+        models = {name: exported.model for name, exported in made.items() if name.startswith("onnx")}
         shape = self.subject.deployable.input_shape
         measured = measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
         for name, exported in made.items():
             if name.startswith("litert") and exported.run is not None:
-                content = next(iter(exported.files.values()))
-                measured[name] = [litert_latency_here(content, shape, self.settings)]
+                measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
         first = [self.prediction] if self.prediction else []
         return {
             name: replace(candidate, latency=(*(first if name == "onnx" else ()), *measured.get(name, ())))
