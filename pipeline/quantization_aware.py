@@ -1,0 +1,212 @@
+"""Stage `tune/<name>`: quantisation-aware fine-tuning, for networks that lose too much when they become int8.
+
+The batch norms are folded, weights and activations are rounded as the int8 file rounds them, and training goes on
+with gradients that pass the rounding unchanged (Jacob et al. 2018, arXiv 1712.05877, section 3). Half of the loss is
+the distance to the float network's answers. What comes out is a float network whose weights stand being rounded.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..exporters.fake_quantize import fake_quantized, restore, set_mode
+from ..latency_tables.files import write_atomic
+from ..models.folding import folded
+from .config import TuneConfig
+from .console import Bar, progress_bar
+from .data import Augment, Dataset, batches_per_epoch, eval_batches, train_batches
+from .distillation import Teacher
+from .errors import UserError
+from .runs import Workspace
+from .schedule import make_scheduler
+from .training import Metrics, to_device, top1, training_device
+
+VERSION = 1
+OUTPUTS = ("weights.safetensors", "metrics.jsonl")
+EVAL_BATCH = 256
+CALIBRATION_IMAGES = 256
+CHECKPOINT_SECONDS = 30.0
+TEACHER_SHARE = 0.5
+# Until then ranges follow the weights; afterwards the weights settle in fixed ranges.
+OBSERVED_SHARE = 0.5
+
+
+def tune_for_int8(
+    network: nn.Module,
+    dataset: Dataset,
+    settings: TuneConfig,
+    workspace: Workspace,
+    *,
+    seed: int,
+    resolution: int,
+    exclude: Callable[[str], bool] = lambda name: False,
+) -> nn.Module:
+    """Fine-tune a trained network for int8, and write its weights and metrics.
+
+    Nothing is selected on the validation images: the weights of the last epoch count. Without dropout and drop path.
+
+    Args:
+        network: as it was trained, with its batch norms; left as it is.
+        dataset: `full_train` trains and sets the ranges, `val` reports.
+        settings: how long and how fast; at least one epoch.
+        workspace: where to write; an unfinished tuning there is resumed.
+        seed: of the order and the augmentation of the images.
+        resolution: height and width of the images, in pixels.
+        exclude: by a layer's name, whether it stays in float when the network is quantised.
+
+    Returns:
+        The folded network (`fairnas.models.folding.load_folded` makes it of the written weights), in float, on the
+        CPU, in evaluation mode.
+
+    Raises:
+        UserError: what the network computes depends on its input, so that it cannot be simulated.
+    """
+    try:
+        tuning = _Tuning(network, dataset, settings, workspace, seed, resolution, exclude)
+    except ValueError as error:
+        raise UserError(f"quantisation-aware tuning: {error}") from None
+    tuning.run()
+    return tuning.finish()
+
+
+class _Tuning:
+    """The state of one tuning: everything that a checkpoint must hold."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        dataset: Dataset,
+        settings: TuneConfig,
+        workspace: Workspace,
+        seed: int,
+        resolution: int,
+        exclude: Callable[[str], bool],
+    ) -> None:
+        self.dataset, self.settings, self.workspace = dataset, settings, workspace
+        self.seed, self.resolution = seed, resolution
+        self.device = training_device()
+        original = to_device(copy.deepcopy(network).requires_grad_(False).eval(), self.device)
+        self.teacher = Teacher(original, TEACHER_SHARE, temperature=1.0)
+        self.network = to_device(folded(network).requires_grad_(True), self.device)
+        self.simulated = fake_quantized(self.network, exclude)
+        self.optimizer = create_optimizer_v2(
+            self.simulated, "sgd", lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+        self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), settings.batch_size)
+        self.total = settings.epochs * self.steps_per_epoch
+        self.scheduler = make_scheduler(
+            self.optimizer, "cosine", epochs=settings.epochs, warmup_epochs=0, steps_per_epoch=self.steps_per_epoch
+        )
+        self.step = 0
+        self.epoch_loss = self.epoch_seconds = 0.0
+        self.metrics = Metrics(workspace.folder / "metrics.jsonl")
+        self.checkpoint = workspace.checkpoint(CHECKPOINT_SECONDS)
+        self._resume()
+
+    def run(self) -> None:
+        """Train until the last epoch, checkpointing on the way."""
+        if not self.metrics.rows:
+            self._calibrate()
+            self.metrics.add(epoch=0, float_top1=self._top1(self.teacher.network), int8_top1=self._int8_top1())
+        with progress_bar(self.workspace.folder.name, self.total, self.step) as bar:
+            bar.advance(f"top-1 as int8 {self.metrics.rows[-1]['int8_top1']:.1%}", by=0)
+            for epoch in range(self.step // self.steps_per_epoch, self.settings.epochs):
+                self._run_epoch(epoch, bar)
+                bar.advance(f"top-1 as int8 {self.metrics.rows[-1]['int8_top1']:.1%}", by=0)
+        self.checkpoint.save(self._state())
+
+    def finish(self) -> nn.Module:
+        """Write what came out, and give it back."""
+        restore(self.network)
+        network = self.network.cpu().eval()
+        weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        write_atomic(self.workspace.folder / "weights.safetensors", save(weights))
+        self.metrics.write()
+        return network
+
+    @torch.no_grad()
+    def _calibrate(self) -> None:
+        """Take the ranges of activations in the float network from training images, as the exporter does."""
+        set_mode(self.simulated, observe=True, quantize=False)
+        count = len(self.dataset.full_train)
+        spread = torch.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).long()
+        chosen = self.dataset.full_train.subset(spread)
+        for images, _ in eval_batches(chosen, batch_size=self.settings.batch_size, resolution=self.resolution):
+            self.simulated(images.to(self.device))
+
+    def _run_epoch(self, epoch: int, bar: Bar) -> None:
+        batches = train_batches(
+            self.dataset.full_train,
+            batch_size=self.settings.batch_size,
+            resolution=self.resolution,
+            augment=Augment(**self.settings.augment.model_dump()),
+            seed=self.seed,
+            epoch=epoch,
+            start=self.step % self.steps_per_epoch,
+        )
+        started = time.monotonic()
+        for images, labels in batches:
+            loss = self._train_step(images.to(self.device), labels.to(self.device))
+            self.epoch_loss += loss / self.steps_per_epoch
+            self.step += 1
+            self.epoch_seconds, started = self.epoch_seconds + time.monotonic() - started, time.monotonic()
+            bar.advance(f"loss {loss:.3f}")
+            # At an epoch's last step the checkpoint waits for the epoch's metrics.
+            if self.step % self.steps_per_epoch:
+                self.checkpoint.save_if_due(self._state)
+        self.metrics.add(
+            epoch=epoch + 1,
+            train_loss=self.epoch_loss,
+            int8_top1=self._int8_top1(),
+            lr=self.optimizer.param_groups[0]["lr"],
+            seconds=round(self.epoch_seconds, 2),
+        )
+        self.epoch_loss = self.epoch_seconds = 0.0
+        self.metrics.write()
+        self.checkpoint.save_if_due(self._state)
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> float:
+        set_mode(self.simulated, observe=self.step < OBSERVED_SHARE * self.total, quantize=True)
+        self.scheduler.step_update(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.simulated(images)
+        loss = self.teacher.mixed(functional.cross_entropy(logits, labels), logits, images)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _int8_top1(self) -> float:
+        set_mode(self.simulated, observe=False, quantize=True)
+        return self._top1(self.simulated)
+
+    def _top1(self, network: nn.Module) -> float:
+        return top1(network, self.dataset.val, EVAL_BATCH, self.resolution, self.device)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "epoch_loss": self.epoch_loss,
+            "epoch_seconds": self.epoch_seconds,
+            "simulated": self.simulated.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "metrics": self.metrics.rows,
+        }
+
+    def _resume(self) -> None:
+        state = self.checkpoint.load()
+        if state is None:
+            return
+        self.step = state["step"]
+        self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
+        self.simulated.load_state_dict(state["simulated"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.metrics.rows = state["metrics"]
