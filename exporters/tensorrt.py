@@ -65,7 +65,6 @@ def build_engine(onnx_bytes: bytes, precision: Precision, settings: TensorRtSett
         facts={
             "library": library.title,
             "compute_capabilities": _named(library, settings),
-            "batch": list(settings.batch) if inspection.inputs[0].shape[0] < 0 else [inspection.inputs[0].shape[0]] * 3,
             "tf32": False,
             **inspection.facts(),
             **_memory(log),
@@ -111,7 +110,7 @@ def _set_compute_capabilities(library: TensorRtLibrary, config: Any, wanted: tup
         raise ExportError(
             f"{library.title} does not build for compute capability {', '.join(unknown)}: choose from {choices}"
         )
-    chosen = list(dict.fromkeys(wanted))
+    chosen = sorted(set(wanted), key=float)
     config.num_compute_capabilities = len(chosen)
     for place, name in enumerate(chosen):
         config.set_compute_capability(known[name], place)
@@ -130,7 +129,7 @@ def _set_batch(builder: Any, network: Any, config: Any, batch: tuple[int, int, i
 
 def _named(library: TensorRtLibrary, settings: TensorRtSettings) -> list[str] | str:
     if settings.compute_capabilities:
-        return list(settings.compute_capabilities)
+        return sorted(set(settings.compute_capabilities), key=float)
     return "8.0 and newer" if library.rtx else ".".join(map(str, torch.cuda.get_device_capability()))
 
 

@@ -57,12 +57,14 @@ class Inspection:
     Attributes:
         inputs: what goes in.
         outputs: what comes out.
+        batch: smallest, usual and largest.
         layers: in order of execution.
         source: who says so.
     """
 
     inputs: tuple[EngineTensor, ...]
     outputs: tuple[EngineTensor, ...]
+    batch: tuple[int, int, int]
     layers: tuple[EngineLayer, ...]
     source: str
 
@@ -71,6 +73,7 @@ class Inspection:
         weights = Counter(layer.weights for layer in self.layers if layer.weights)
         return {
             "inspected": self.source,
+            "batch": list(self.batch),
             "inputs": [asdict(tensor) | {"shape": list(tensor.shape)} for tensor in self.inputs],
             "outputs": [asdict(tensor) | {"shape": list(tensor.shape)} for tensor in self.outputs],
             "layers": len(self.layers),
@@ -82,11 +85,14 @@ class Inspection:
 def inspect_log(log: Sequence[str], source: str) -> Inspection | None:
     """What the builder said of the engine that it had built; None where it did not describe it."""
     text = next((text for text in log if text.startswith("Layers:")), "")
-    layers = _layers(text)
+    layers = layers_of(text)
     tensors = {mode: tuple(_tensors(text, mode)) for mode in ("Input", "Output")}
     if not layers or not all(tensors.values()):
         return None
-    return Inspection(tensors["Input"], tensors["Output"], layers, source)
+    size = tensors["Input"][0].shape[0]
+    profile = re.search(r"MinShape: \[(\d+).*?OptShape: \[(\d+).*?MaxShape: \[(\d+)", text)
+    batch = (int(profile[1]), int(profile[2]), int(profile[3])) if profile and size < 0 else (size, size, size)
+    return Inspection(tensors["Input"], tensors["Output"], batch, layers, source)
 
 
 def inspect_engine(engine: LoadedEngine, library: Any, source: str) -> Inspection:
@@ -104,10 +110,11 @@ def inspect_engine(engine: LoadedEngine, library: Any, source: str) -> Inspectio
             EngineTensor(name, str(engine.dtype(name)).removeprefix("torch."), engine.shape(name)) for name in names
         )
 
-    return Inspection(tensors(engine.inputs), tensors(engine.outputs), _layers(text), source)
+    return Inspection(tensors(engine.inputs), tensors(engine.outputs), engine.batches(), layers_of(text), source)
 
 
-def _layers(text: str) -> tuple[EngineLayer, ...]:
+def layers_of(text: str) -> tuple[EngineLayer, ...]:
+    """The layers in a description, one a line, as TensorRT writes it."""
     found = re.finditer(r"^Name: (?P<name>.*?), LayerType: (?P<kind>[^,]*), (?P<rest>.*)$", text, re.MULTILINE)
     return tuple(EngineLayer(match["name"], match["kind"], _weights(match["kind"], match["rest"])) for match in found)
 
@@ -135,7 +142,6 @@ def _tensors(text: str, mode: str) -> list[EngineTensor]:
     ]
 
 
-def _dtype(word: str) -> str:
-    """In PyTorch's words; older libraries put the layout before it."""
-    last = word.split()[-1]
-    return _DTYPES.get(last, last)
+def _dtype(words: str) -> str:
+    """In PyTorch's words; older libraries put the type among words on the layout."""
+    return next((_DTYPES[word] for word in words.split() if word in _DTYPES), words)

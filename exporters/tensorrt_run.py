@@ -54,7 +54,8 @@ def runner(engine: LoadedEngine) -> Logits:
                 raise ExportError(f"the engine does not run: {error}") from error
             return outputs[engine.outputs[0]].float().cpu()
 
-    return in_batches(run, *engine.batches())
+    smallest, _, largest = engine.batches()
+    return in_batches(run, smallest, largest)
 
 
 def in_batches(run: Logits, smallest: int, largest: int) -> Logits:

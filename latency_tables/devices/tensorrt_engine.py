@@ -48,13 +48,13 @@ class LoadedEngine:
         """Of an input or output."""
         return torch.from_numpy(np.empty(0, self._trt.nptype(self.engine.get_tensor_dtype(name)))).dtype
 
-    def batches(self) -> tuple[int, int]:
-        """Smallest and largest first size of the first input."""
-        fixed = self.shape(self.inputs[0])[0]
-        if fixed >= 0:
-            return fixed, fixed
-        smallest, _, largest = self.engine.get_tensor_profile_shape(self.inputs[0], 0)
-        return smallest[0], largest[0]
+    def batches(self) -> tuple[int, int, int]:
+        """Smallest, usual and largest first size of the first input."""
+        size = self.shape(self.inputs[0])[0]
+        if size >= 0:
+            return size, size, size
+        smallest, usual, largest = self.engine.get_tensor_profile_shape(self.inputs[0], 0)
+        return smallest[0], usual[0], largest[0]
 
     def bind(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Bind inputs, which lie contiguously on the GPU in the engine's types, and new outputs, which are returned.
