@@ -39,7 +39,7 @@ app.add_typer(device_app, name="device")
 
 TargetOption = Annotated[str | None, typer.Option("--target", help="Where to deploy: see `fairnas targets`.")]
 PresetOption = Annotated[
-    str, typer.Option("--preset", help="tiny, quickstart, cifar10-cpu, cifar10, imagenet, or the path of a YAML file.")
+    str, typer.Option("--preset", help="quickstart, cifar10, imagenet, imagenet-se, ... or the path of a YAML file.")
 ]
 DataOption = Annotated[
     str | None,
@@ -250,6 +250,39 @@ def retrain(
         work.retrain(chosen)
         results = [json.loads((work.run.folder / "retrain" / name / "result.json").read_text()) for name in chosen]
         _answer(as_json, results, "\n".join(f"{r['name']}  top-1 {r['val_top1']:.1%}" for r in results))
+
+
+@app.command()
+def transfer(
+    weights: Annotated[
+        Path,
+        typer.Option(help="A .safetensors, or a retrained network's folder: RUN/retrain/NAME.", show_default=False),
+    ],
+    network: Annotated[
+        str | None, typer.Argument(help="Whose weights they are; a retrained network's folder says it itself.")
+    ] = None,
+    target: TargetOption = None,
+    preset: PresetOption = "transfer",
+    data: DataOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a trained network on other classes: a new classifier, all else from its weights.
+
+    fairnas transfer fairnas_a --weights fairnas_a.safetensors --data cifar10
+
+    fairnas transfer --weights runs/pixel-imagenet/retrain/pick-1 --data cifar100
+    """
+    from .transfer import find_trained
+
+    trained = find_trained(_parse_networks([network] if network else None), weights)
+    with _opened(target, preset, data, run, [*trained.settings, *(overrides or [])], seed, force) as work:
+        name = work.transfer(trained)
+        result = json.loads((work.run.folder / "retrain" / name / "result.json").read_text())
+        _answer(as_json, result, f"{name}  top-1 {result['val_top1']:.1%}")
 
 
 @app.command()

@@ -37,12 +37,14 @@ from ..models import (
     Supernet,
     TimmModel,
     UserModel,
+    code_of,
     get_space,
 )
 from . import check_picks, evaluate, export, ranks, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
+from .distillation import teacher_source
 from .errors import UserError
 from .export_latency import predicted_latency
 from .provenance import commit, machine
@@ -58,6 +60,7 @@ from .search.problem import Problem
 from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
 from .subject import Weights, open_subject
+from .transfer import Trained
 
 STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 LATENCY_VERSION = 2
@@ -367,8 +370,11 @@ class Pipeline:
         # Files count by what they hold, not by where they lie.
         elsewhere = {"checkpoint_seconds": True, "weights": True, "distillation": {"weights"}}
         given = {"weights": config.retrain.weights, "teacher": config.retrain.distillation.weights}
-        inputs |= {name: sha256_file(Path(path)) for name, path in given.items() if path is not None}
+        files = {name: Path(path) for name, path in given.items() if path is not None}
+        teacher = teacher_source(config.retrain.distillation)
         for name, source in networks.items():
+            code = {"code": code_of(source), "teacher_code": code_of(teacher) if teacher is not None else None}
+            read = files | {of: path for of, path in code.items() if path is not None}
             self.run.execute(
                 Stage(
                     f"retrain/{name}",
@@ -379,13 +385,23 @@ class Pipeline:
                         "deploy": config.deploy.model_dump(),
                         "retrain": config.retrain.model_dump(exclude=elsewhere),
                     },
-                    inputs,
+                    inputs | {of: sha256_file(path) for of, path in read.items()},
                     retrain.OUTPUTS,
                     lambda work, name=name, source=source: retrain.retrain(
                         name, source, config, self.dataset, work, self._mobile_supernet if inherited else None
                     ),
                 )
             )
+
+    def transfer(self, trained: Trained) -> str:
+        """Train a network on these classes from weights of others, which the configuration names.
+
+        Returns:
+            What it is called here: its stage is none of a network that was trained on its own images.
+        """
+        name = f"{self.dataset.name}-{trained.name}"
+        self.retrain({name: trained.source})
+        return name
 
     def with_hard_swish(self, networks: Mapping[str, AnyNetwork]) -> dict[str, AnyNetwork]:
         """Fine-tune trained networks with hard-Swish in the place of Swish.
@@ -676,7 +692,12 @@ def follow(config: Config) -> None:
             return _threaded_scorer(supernet, dataset, config)
 
         scorer = FollowingScorer(build, space.architecture, dataset.digest)
-        ranks.follow({ranks.Message.SUPERNET: scorer.take_supernet, ranks.Message.SCORE: scorer.score})
+        answers = {
+            ranks.Message.SUPERNET: scorer.take_supernet,
+            ranks.Message.SCORE: scorer.score,
+            ranks.Message.TRAIN: lambda content: retrain.retrain_along(content, dataset),
+        }
+        ranks.follow(answers)
     finally:
         console.quiet = False
 

@@ -17,7 +17,8 @@ def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool =
     Args:
         network: it is changed.
         path: the file; no other format is read, since pickles run whatever they hold.
-        new_classifier: leave the network's own last linear layer where the file's has other classes.
+        new_classifier: leave the network's own last linear layer where the file has it for another number of classes,
+            or not at all.
 
     Returns:
         Names of the tensors that were left as they were.
@@ -51,9 +52,10 @@ def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool =
 
 
 def _other_classes(network: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Tensors of the last linear layer, where the file has it for another number of classes."""
+    """Tensors of the last linear layer, where the file has it for another number of classes, or not at all."""
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     names = [f"{linear[-1]}.{part}" for part in ("weight", "bias")] if linear else []
-    names = [name for name in names if name in own and name in weights]
-    shapes = [(own[name].shape, weights[name].shape) for name in names]
-    return names if any(ours[0] != theirs[0] and ours[1:] == theirs[1:] for ours, theirs in shapes) else []
+    names = [name for name in names if name in own]
+    shapes = [(own[name].shape, weights[name].shape) for name in names if name in weights]
+    other = any(ours[0] != theirs[0] and ours[1:] == theirs[1:] for ours, theirs in shapes)
+    return names if other or not shapes else []
