@@ -89,8 +89,6 @@ def sign(content: bytes, key: Path) -> bytes:
     Raises:
         ExportError: ssh-keygen is not installed, or cannot sign with the key.
     """
-    if not key.is_file():
-        raise ExportError(f"no ssh key {key}: make one with `ssh-keygen -t ed25519 -f {key}`")
     return _ssh_keygen(f"cannot sign with {key}", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, content=content)
 
 
@@ -98,8 +96,10 @@ def fingerprint(key: Path) -> str:
     """`SHA256:...` of an ssh key.
 
     Raises:
-        ExportError: ssh-keygen is not installed, or cannot read the key.
+        ExportError: there is no such key, ssh-keygen is not installed, or cannot read it.
     """
+    if not key.is_file():
+        raise ExportError(f"no ssh key {key}: make one with `ssh-keygen -t ed25519 -f {key}`")
     said = _ssh_keygen(f"cannot read {key}", "-l", "-E", "sha256", "-f", str(key)).decode()
     return next(word for word in said.split() if word.startswith("SHA256:"))
 

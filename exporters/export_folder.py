@@ -40,9 +40,9 @@ def write_export_folder(folder: Path, passport: Passport, sign_with: Path | None
     if strange := _visible_files(folder) - named - set(CLOSING):
         raise ExportError(f"{folder / min(strange)} is of no format in the passport: remove it")
 
+    signer = fingerprint(sign_with) if sign_with else None
     (folder / SIGNATURE).unlink(missing_ok=True)
     (folder / SUMS).unlink(missing_ok=True)
-    signer = fingerprint(sign_with) if sign_with else None
     passport = passport.model_copy(update={"signed_by": signer})
     write_atomic(folder / PASSPORT, passport.to_json())
     write_atomic(folder / PAGE, render_passport(passport))

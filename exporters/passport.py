@@ -10,11 +10,13 @@ import dataclasses
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..latency_tables.files import write_json
 from ..latency_tables.sustained import Sustained
@@ -36,7 +38,24 @@ def _plain(name: str) -> str:
     return name
 
 
+def _as_json(value: Any) -> Any:
+    """A value as JSON can hold it; numbers that are none (an infinite signal-to-noise ratio) become null."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case np.generic():
+            return _as_json(value.item())
+        case Mapping():
+            return {str(key): _as_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_as_json(item) for item in value]
+    raise ValueError(f"{value!r} is nothing that JSON can hold")
+
+
 FileName = Annotated[str, AfterValidator(_plain)]
+Facts = Annotated[dict[str, Any], BeforeValidator(_as_json)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -200,7 +219,7 @@ class FormatRecord(_Part):
     accuracy: Accuracy | None = None
     memory: MemoryRecord | None = None
     latency: list[LatencyRecord] = []
-    facts: dict[str, Any] = {}
+    facts: Facts = {}
 
     @model_validator(mode="after")
     def _says_what_happened(self) -> FormatRecord:
@@ -262,7 +281,7 @@ class Passport(_Part):
     preprocessing: Preprocessing
     formats: Annotated[list[FormatRecord], Field(min_length=1)]
     licenses: Licenses = Licenses()
-    lineage: dict[str, Any]
+    lineage: Facts
     signed_by: str | None = None
 
     @property
@@ -297,7 +316,7 @@ def read_passport(text: str | bytes) -> Passport:
     """
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ExportError(f"not valid JSON: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:

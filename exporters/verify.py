@@ -187,7 +187,7 @@ def _read_version_1(path: Path) -> Any:
     """A passport of schema version 1, from before there were checksums; None where it is of another, or none."""
     try:
         content = json.loads(path.read_bytes())
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("schema_version") == 1 else None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from .findings import Finding, failed, ok, skipped
+from .litert_files import read_metadata
+from .litert_runtime import MISSING, litert_logits
 from .parity import onnx_logits
 from .passport import FormatRecord, Passport
 
 ENGINE_SUFFIXES = (".engine", ".plan")
 ENGINE_HEADS = (b"ftrt", b"ptrt")
 """How TensorRT's serialised engines begin."""
+
+RTX_HEAD = b"vtrt" + bytes(4) + (2).to_bytes(8, "little")
+"""How those of TensorRT-RTX 1.1 begin; then comes their own size, in 8 bytes."""
 
 PARAMS_TOLERANCE = 0.2
 """Batch normalisation is folded into its convolution, which leaves one of its two parameters per channel; quantised
@@ -68,9 +74,7 @@ def _check_onnx(path: Path, name: str, passport: Passport) -> Iterator[Finding]:
         yield failed(name, "ONNX", f"no sound ONNX model: {_line(error)}")
         return
     yield ok(name, "ONNX")
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    yield _compared(name, "preprocessing", _json(metadata.get("preprocessing")), _preprocessing(passport))
-    yield _compared(name, "classes", _json(metadata.get("labels")), passport.classes)
+    yield from _check_metadata(name, {entry.key: entry.value for entry in model.metadata_props}, passport)
     side, channels = passport.resolution, len(passport.preprocessing.mean)
     yield _compared(name, "input", [_shape(value) for value in model.graph.input], [[None, channels, side, side]])
     yield _compared(name, "output", [_shape(value) for value in model.graph.output], [[None, passport.num_classes]])
@@ -84,40 +88,43 @@ def _check_onnx(path: Path, name: str, passport: Passport) -> Iterator[Finding]:
 
 
 def _check_litert(path: Path, name: str, passport: Passport) -> Iterator[Finding]:
-    if path.read_bytes()[4:8] != b"TFL3":
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
         yield failed(name, "LiteRT", "it does not begin as LiteRT files do")
         return
-    try:
-        from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]  # an extra
-    except ImportError:
-        yield skipped(name, "LiteRT", "LiteRT is not installed: pip install 'fairnas[litert]'")
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        yield skipped(name, "LiteRT", MISSING)
         return
+    side, channels = passport.resolution, len(passport.preprocessing.mean)
     try:
-        interpreter: Any = Interpreter(model_path=str(path))
-        interpreter.allocate_tensors()
-        (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-        interpreter.set_tensor(taken["index"], np.zeros(taken["shape"], taken["dtype"]))
-        interpreter.invoke()
-        logits = interpreter.get_tensor(given["index"])
+        metadata = read_metadata(content)
+        logits = litert_logits(content)(torch.zeros(1, channels, side, side)).numpy()
     except Exception as error:  # whatever the interpreter finds wrong
         yield failed(name, "LiteRT", f"LiteRT cannot run it: {_line(error)}")
         return
     yield ok(name, "LiteRT")
-    side, channels = passport.resolution, len(passport.preprocessing.mean)
-    layouts = ([1, channels, side, side], [1, side, side, channels])
-    shape = [int(size) for size in taken["shape"]]
-    yield ok(name, "input") if shape in layouts else _compared(name, "input", shape, layouts[0])
+    yield from _check_metadata(name, metadata, passport)
     yield _check_answer(name, logits, (1, passport.num_classes))
 
 
 def _check_engine(path: Path, name: str) -> Finding:
     with path.open("rb") as file:
-        head = file.read(4)
-    if head in ENGINE_HEADS:
-        return ok(name, "engine")
+        head = file.read(24)
     if not head:
         return failed(name, "engine", "it is empty")
-    return skipped(name, "engine", f"it begins with {head!r}, of which nothing is known; its bytes are checked")
+    if head[:4] in ENGINE_HEADS:
+        return ok(name, "engine")
+    if head[:16] != RTX_HEAD:
+        return skipped(name, "engine", f"it begins with {head[:4]!r}, of which nothing is known; its bytes are checked")
+    stated = int.from_bytes(head[16:24], "little")
+    if stated != path.stat().st_size:
+        return failed(name, "engine", f"it has {path.stat().st_size:,} bytes, and says {stated:,} of itself")
+    return ok(name, "engine")
+
+
+def _check_metadata(name: str, metadata: Mapping[str, str], passport: Passport) -> Iterator[Finding]:
+    yield _compared(name, "preprocessing", _json(metadata.get("preprocessing")), _preprocessing(passport))
+    yield _compared(name, "classes", _json(metadata.get("labels")), passport.classes)
 
 
 def _check_answer(name: str, logits: np.ndarray, shape: tuple[int, int]) -> Finding:
