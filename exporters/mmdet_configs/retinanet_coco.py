@@ -1,7 +1,7 @@
 """RetinaNet on COCO as in the FairNAS paper (sec. 4.4), with FairNAS-C.
 
 12 epochs, 16 images a step, rate 0.01 divided by 10 at epochs 8 and 11, features 256 channels wide, taken after the
-last depthwise convolutions of strides 4 to 32. The paper says nothing of momentum, weight decay, image size and warm-up:
+last depthwise convolutions of strides 4 to 32. The paper says nothing of momentum, weight decay, image size, warm-up:
 those are MMDetection's usual ones. Weights of a classifier: `--cfg-options
 model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.checkpoint=weights.safetensors`.
 """
