@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from enum import IntEnum
 
@@ -63,9 +63,26 @@ def joined() -> Iterator[None]:
     try:
         yield
     finally:
-        if is_first():
-            send(Message.END)
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            if is_first():
+                with suppress(RuntimeError):  # one that is gone needs not be sent home
+                    send(Message.END)
+            distributed.destroy_process_group()
+
+
+@contextmanager
+def in_step() -> Iterator[None]:
+    """Around work in which all ranks take part without messages.
+
+    If it fails here, the others wait for their part of the work and would hear no message: the group is left, which
+    they notice.
+    """
+    try:
+        yield
+    except BaseException:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        raise
 
 
 def send(kind: Message, content: Tensor | bytes = b"") -> None:

@@ -61,7 +61,8 @@ def retrain(
             fit, or another rank is gone.
     """
     training = _Training(name, source, config, dataset, workspace, supernet)
-    training.run()
+    with ranks.in_step():
+        training.run()
     training.write_results()
 
 

@@ -74,6 +74,48 @@ def fairnas_dying(wanted: str, file: str, nth: str, *arguments: str) -> None:
     fairnas(*arguments)
 
 
+def fairnas_rank(rank: str, count: str, port: str, *arguments: str) -> None:
+    """The command as one of the ranks that torchrun would start."""
+    _be_rank(rank, count, port)
+    fairnas(*arguments)
+
+
+def fairnas_rank_failing(rank: str, count: str, port: str, *arguments: str) -> None:
+    """The same, but the first rank cannot write its second checkpoint."""
+    from fairnas.pipeline.checkpoint import Checkpoint
+
+    save, saved = Checkpoint.save, 0
+
+    def full(self: Checkpoint, state: dict[str, Any]) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 2:
+            raise OSError(28, "No space left on device", str(self.path))
+        save(self, state)
+
+    Checkpoint.save = full
+    fairnas_rank(rank, count, port, *arguments)
+
+
+def rank_of(function: str, rank: str, count: str, port: str, out: str) -> None:
+    """A function of `replicas.py` on one of several ranks; what it returns goes to `OUT-RANK.json`."""
+    _be_rank(rank, count, port)
+    sys.path.insert(0, str(Path(__file__).parent))
+    import replicas  # pyright: ignore[reportMissingImports]
+    from fairnas.pipeline import ranks
+
+    with ranks.joined():
+        answer = getattr(replicas, function)()
+        if not ranks.is_first():  # which sends the others home at the end
+            ranks.follow({})
+    Path(f"{out}-{rank}.json").write_text(json.dumps(answer))
+
+
+def _be_rank(rank: str, count: str, port: str) -> None:
+    os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+
 def hold_with_worker(folder: str, marker: str) -> None:
     """Hold a run folder and have a worker process, whose id goes into `marker`, until killed."""
     from fairnas.latency_tables.files import write_atomic

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,23 @@ def test_resumed_batches_are_those_of_an_unbroken_epoch(images: ImageSet, name: 
     torch.rand(100)  # whatever else draws random numbers must not matter
     for start in range(len(whole) + 1):
         assert same(epoch_of(images, AUGMENTS[name], start=start), whole[start:])
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+@pytest.mark.parametrize("count", [2, 3])
+def test_parts_are_together_the_batches_of_an_undivided_epoch(images: ImageSet, name: str, count: int) -> None:
+    settings: dict[str, Any] = {"batch_size": 8, "resolution": 16, "seed": 1, "epoch": 2, "start": 1, "workers": 0}
+    whole = list(train_batches(images, augment=AUGMENTS[name], **settings))
+    parts = [list(train_batches(images, augment=AUGMENTS[name], part=(i, count), **settings)) for i in range(count)]
+    assert {len(labels) for part in parts for _, labels in part} == ({4} if count == 2 else {2, 3})
+    joined = [tuple(map(torch.cat, zip(*batch, strict=True))) for batch in zip(*parts, strict=True)]
+    assert same(joined, whole)
+
+
+def test_a_part_of_fewer_than_two_images_is_refused(memory_set: MemoryImages) -> None:
+    settings: dict[str, Any] = {"batch_size": 8, "resolution": 16, "augment": AUGMENTS["none"], "seed": 0, "epoch": 0}
+    with pytest.raises(ValueError, match="batches of 8, each in 5 parts given"):
+        next(train_batches(memory_set, part=(0, 5), **settings))
 
 
 @pytest.mark.parametrize("name", AUGMENTS)

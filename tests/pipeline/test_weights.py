@@ -1,0 +1,81 @@
+"""Weights from files: they fit, or one line says why they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fairnas.models import PUBLISHED, build_network
+from fairnas.pipeline.errors import UserError
+from fairnas.pipeline.weights import load_weights
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+CLASSIFIER = ["classifier.weight", "classifier.bias"]
+
+
+def network(classes: int = 10, name: str = "fairnas_c", seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_network(PUBLISHED[name], width=0.25, num_classes=classes)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_file(network(seed=1).state_dict(), tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> set[str]:
+    return {name for name in one if one[name].shape == other[name].shape and torch.equal(one[name], other[name])}
+
+
+@pytest.mark.parametrize("new_classifier", [False, True])
+def test_all_weights_are_taken_over(saved: Path, new_classifier: bool) -> None:
+    loaded = network(seed=2)
+    assert load_weights(loaded, saved, new_classifier=new_classifier) == []
+    assert same(loaded.state_dict(), network(seed=1).state_dict()) == loaded.state_dict().keys()
+
+
+def test_a_classifier_of_other_classes_stays_new(saved: Path) -> None:
+    loaded, fresh = network(7, seed=2), network(7, seed=2)
+    assert load_weights(loaded, saved, new_classifier=True) == CLASSIFIER
+    state = loaded.state_dict()
+    assert same(state, network(seed=1).state_dict()) == state.keys() - set(CLASSIFIER)
+    assert set(CLASSIFIER) <= same(state, fresh.state_dict())
+
+
+def test_a_file_without_classifier_leaves_the_networks_own(saved: Path, tmp_path: Path) -> None:
+    body = {name: value for name, value in network(seed=1).state_dict().items() if name not in CLASSIFIER}
+    save_file(body, tmp_path / "body.safetensors")
+    assert load_weights(network(7), tmp_path / "body.safetensors", new_classifier=True) == CLASSIFIER
+    with pytest.raises(UserError, match=r"2 tensors are missing, first \['classifier.bias'\]"):
+        load_weights(network(7), tmp_path / "body.safetensors")
+
+
+def refused(path: Path, into: nn.Module, *, new_classifier: bool = False) -> str:
+    before = {name: value.clone() for name, value in into.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        load_weights(into, path, new_classifier=new_classifier)
+    assert same(before, into.state_dict()) == before.keys()  # nothing was half loaded
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_weights_of_another_network_are_refused(saved: Path) -> None:
+    assert "2 have another shape, first ['classifier.bias']" in refused(saved, network(7))
+    assert "have another shape" in refused(saved, network(7, "fairnas_a"), new_classifier=True)
+    assert "tensors are missing, first" in refused(saved, network(name="fairnas_c_se"))
+    assert "are of no layer of it, first" in refused(saved, nn.Sequential(nn.Linear(2, 2)), new_classifier=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\x80\x04N."])
+def test_files_of_other_formats_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    assert "cannot read weights from" in refused(path, nn.Linear(2, 2))
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert "cannot read weights from" in refused(tmp_path / "nowhere.safetensors", nn.Linear(2, 2))
