@@ -110,8 +110,15 @@ class ParityRecord(_Part):
         cls, parity: Parity, *, tolerance: float | None = None, first_diverging_layer: str | None = None
     ) -> ParityRecord:
         """The record of a comparison."""
-        measured = {name: value if math.isfinite(value) else None for name, value in dataclasses.asdict(parity).items()}
-        return cls(**measured, tolerance=tolerance, first_diverging_layer=first_diverging_layer)
+        return cls(
+            images=parity.images,
+            max_abs_difference=_as_json(parity.max_abs_difference),
+            mean_abs_difference=_as_json(parity.mean_abs_difference),
+            max_relative_difference=_as_json(parity.max_relative_difference),
+            top1_agreement=parity.top1_agreement,
+            tolerance=tolerance,
+            first_diverging_layer=first_diverging_layer,
+        )
 
 
 class MemoryRecord(_Part):
@@ -340,10 +347,11 @@ def package_licenses(*packages: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
         classified = [c.rpartition(" :: ")[2] for c in about.get_all("Classifier") or [] if c.startswith("License ::")]
+        (expression,) = about.get_all("License-Expression") or [""]
+        (stated,) = about.get_all("License") or [""]
         # The old field often holds the whole text of a licence.
-        stated = (about.get("License") or "").strip()
-        stated = stated if len(stated) <= 80 and "\n" not in stated else ""
-        found[name] = about.get("License-Expression") or ", ".join(classified) or stated or "not stated"
+        short = stated.strip() if len(stated) <= 80 and "\n" not in stated.strip() else ""
+        found[name] = expression or ", ".join(classified) or short or "not stated"
     return found
 
 

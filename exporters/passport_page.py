@@ -23,7 +23,7 @@ STATUS = {
 }
 """Colour, word and meaning of each status of a format."""
 
-WORDS = {"madds": "multiply-adds", "sha256": "SHA-256", "top1": "top-1", "ms": "(ms)", "mb": "(MB)", "int8": "int8"}
+WORDS = {"madds": "multiply-adds", "sha256": "SHA-256", "top1": "top-1", "ms": "(ms)", "mb": "(MB)", "db": "(dB)"}
 """How parts of a key are written."""
 
 
@@ -31,7 +31,7 @@ def render_passport(passport: Passport) -> str:
     """The page as text. It names the digest of the JSON file that it was made from."""
     templates = pages.environment(_TEMPLATE.parent)
     templates.filters.update(label=_label, plain=_plain)
-    templates.tests["nested"] = _is_nested
+    templates.tests.update(nested=_is_nested, rows=_is_table)
     content = passport.to_json()
     return templates.get_template(_TEMPLATE.name).render(
         passport=passport,
@@ -75,6 +75,13 @@ def _is_nested(value: Any) -> bool:
     if isinstance(value, dict):
         return bool(value)
     return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is a list of records of the same simple fields."""
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) and item for item in value):
+        return False
+    return all(item.keys() == value[0].keys() and not any(map(_is_nested, item.values())) for item in value)
 
 
 def _plain(value: Any) -> str:

@@ -166,6 +166,7 @@ def test_the_page_shows_what_the_passport_says(passport: Passport) -> None:
     wanted = ["93.12%", "90.01%", "-3.11", "limit -1.00", "/blocks.2/conv_dw/Conv", "7.2 MB", "7.10 ms to 8.80 ms"]
     wanted += ["1.31 ms (+9%)", "62 °C", "percentile", "31.2346", "CC-BY-4.0", "9469", "Not signed"]
     assert [text for text in wanted if text not in page.text] == []
+    assert page.text.count("snr (dB)") == 1  # the head of a table with a row per layer
     assert hashlib.sha256(passport.to_json().encode()).hexdigest() in page.text
 
 
