@@ -38,7 +38,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-cifar10 experiment-latency experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-deploy openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -159,6 +159,44 @@ experiment-scoring: setup
 experiment-overhead: setup
 	$(VENV)/bin/python -m fairnas.pipeline.search.overhead $(ARGS)
 
+# Exports exit with 1 where a format was withheld, which is a result.
+DEPLOYED = runs/deploy
+FORMATS = onnx,onnx-fp16,onnx-int8,tensorrt,tensorrt-fp16,tensorrt-int8,litert,litert-int8
+IMAGENETTE = --target cpu --preset imagenette-cpu --data "$(DATA)"
+# The smallest one gets half as many epochs more.
+LONGER = --set retrain.epochs=24 --set retrain.first_epochs=18 --set retrain.validate_epochs=6 --set retrain.lr=0.1
+TENSORRT = --set 'export.tensorrt.compute_capabilities=[8.6, 8.9]'
+# $(call deploy,NETWORK,OPTIONS)
+deploy = $(VENV)/bin/fairnas export $(1) $(IMAGENETTE) --run "$(DEPLOYED)/$(1)" --format $(FORMATS) $(TENSORRT) $(2) || [ $$? -eq 1 ]
+
+experiment-deploy: setup-deploy
+	@if [ -z "$(DATA)" ]; then echo "experiment-deploy: DATA= must name a folder with train/ and val/" >&2; exit 2; fi
+	$(call deploy,fairnas_a)
+	$(call deploy,fairnas_c,$(LONGER))
+	$(call deploy,fairnas_c_se,--set export.int8.max_drop=0.015)
+	$(call deploy,fairnas_c_se,--set export.int8.max_drop=0.015 --hard-swish)
+	$(VENV)/bin/fairnas retrain mobilenetv2_100 $(IMAGENETTE) --run "$(DEPLOYED)/mobilenetv2_100"
+	$(call deploy,mobilenetv2_100)
+	$(VENV)/bin/python -m fairnas.pipeline.deploy_study results/deploy_imagenette.json $(wildcard $(DEPLOYED)/*)
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+# Backbones start from the classifiers that experiment-deploy trained, as far as it did.
+OPENMMLAB = build/venv-openmmlab
+openmmlab: setup
+	tests/openmmlab/setup.sh $(OPENMMLAB)
+
+TRAINED = $(foreach each,fairnas_a fairnas_c fairnas_c_se mobilenetv2_100,$(wildcard $(DEPLOYED)/$(each)/retrain/$(each)/weights.safetensors))
+
+experiment-detection: openmmlab
+	$(OPENMMLAB)/bin/python -m fairnas.pipeline.detection --data "$(or $(DATA),penn-fudan)" \
+	  $(foreach file,$(TRAINED),--weights "$(notdir $(patsubst %/,%,$(dir $(file))))=$(file)") $(ARGS)
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+experiment-segmentation: setup
+	$(VENV)/bin/python -m fairnas.pipeline.segmentation --data "$(or $(DATA),camvid)" \
+	  --weights "$(DEPLOYED)/{name}/retrain/{name}/weights.safetensors" $(ARGS)
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
 bench: setup
 	$(VENV)/bin/python -m fairnas.pipeline.bench $(ARGS)
 
@@ -167,6 +205,13 @@ test: setup-dev
 
 test-devices: setup-dev
 	tests/devices/run.sh $(ARGS)
+
+# Both share an environment with the OpenMMLab packages: build/venv-openmmlab.
+test-detection: setup-dev
+	tests/detection/run.sh $(ARGS)
+
+test-segmentation: setup-dev
+	tests/segmentation/run.sh $(ARGS)
 
 test-resume: setup-dev
 	RESUME_MOMENTS=3 $(VENV)/bin/python -m pytest tests/pipeline/test_resume.py $(ARGS)

@@ -87,5 +87,38 @@ def _rows(folder: Path, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
+def to_markdown(figures: dict[str, Any]) -> str:
+    """The README's table."""
+    lines = [
+        "| network | epochs | format | top-1 | before | same answer | 96 px | 224 px | MB |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    notes: list[str] = []
+    for row in figures["rows"]:
+        mark = ""
+        if row["reason"]:
+            notes.append(f"{row['model']}, {row['format']}: {row['status'].replace('_', ' ')}: {row['reason']}")
+            mark = f" ({row['status'].replace('_', ' ')})"
+        cells = [
+            f"`{row['model']}`",
+            str(row["epochs"]),
+            f"`{row['format']}`{mark}",
+            *(_percent(row[key]) for key in ("top1", "top1_before", "agreement")),
+            *(f"{row[key]:.2f} ms" if row[key] else "" for key in ("latency_ms", "latency_224_ms")),
+            f"{row['bytes'] / 1e6:.2f}" if row["bytes"] else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    images = next(row["images"] for row in figures["rows"] if row["images"])
+    device = figures["device"]
+    return (
+        f"Imagenette, trained and judged at 96 px on {images:,} validation images, one seed; {figures['latency']} "
+        f"({device['name']}).\n\n" + "\n".join(lines) + "".join(f"\n\n{note}." for note in dict.fromkeys(notes))
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
+
+
 if __name__ == "__main__":
     typer.run(collect)

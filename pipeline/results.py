@@ -124,8 +124,11 @@ def with_tables(text: str) -> str:
     # These take a second to import, and only this command needs them.
     from ..latency_tables.fits.markdown import latency_fits_markdown
     from ..latency_tables.warm_start_study import to_markdown
+    from .deploy_study import to_markdown as deploy_markdown
+    from .detection.markdown import to_markdown as detection_markdown
     from .ranking.study import to_markdown as ranking_markdown
     from .search.tabular_study import to_markdown as search_markdown
+    from .segmentation.markdown import to_markdown as segmentation_markdown
 
     tables: dict[str, Callable[[dict[str, Any]], str]] = {
         "cifar10_cpu": _cifar10_cpu,
@@ -134,6 +137,9 @@ def with_tables(text: str) -> str:
         "warm_start": to_markdown,
         "search_hypervolume": search_markdown,
         "scoring_macro": _scoring_macro,
+        "deploy_imagenette": deploy_markdown,
+        "detection": detection_markdown,
+        "segmentation": segmentation_markdown,
         "ranking_macro": ranking_markdown,
         "ranking_nasbench201": ranking_markdown,
     }
