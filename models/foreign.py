@@ -60,10 +60,10 @@ def parse_any_network(text: str) -> AnyNetwork:
     name = rest if colon else text
     if timm.is_model(name):
         return TimmModel(name)
-    close = ", ".join(difflib.get_close_matches(name, [*PUBLISHED, *timm.list_models()], n=3))
+    close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3))  # ours are among timm's
     raise ValueError(
-        f"unknown network '{text}': neither one of {', '.join(PUBLISHED)}, nor an architecture (b:E3K7-...), "
-        "a timm model" + (f" ({close}?)" if close else "") + " or module:attribute"
+        f"unknown network '{text}'{f': did you mean {close}?' if close else ':'} Networks are named as in "
+        "`fairnas models` or by timm, or written: an architecture (b:E3K7-...) or module:attribute"
     )
 
 

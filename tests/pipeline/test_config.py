@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fairnas.models import PUBLISHED, build_network
 from fairnas.pipeline.config import PRESETS_FOLDER, Config, list_presets, load_config
 from fairnas.pipeline.errors import UserError
 from pydantic import ValidationError
+from torch import nn
 
 
 def test_presets_are_the_promised_ones() -> None:
+    ours = ["cifar10", "cifar10-cpu", "imagenet", "imagenet-se", "imagenette-cpu", "quickstart"]
     ranking = ["ranking-macro", "ranking-macro-cpu", "ranking-nasbench201", "ranking-nasbench201-cpu"]
-    assert list_presets() == ["cifar10", "cifar10-cpu", "imagenet", "quickstart", *ranking, "tiny"]
+    assert list_presets() == [*ours, *ranking, "tiny", "transfer"]
 
 
 @pytest.mark.parametrize("preset", list_presets())
@@ -45,7 +48,55 @@ def test_the_imagenet_preset_has_the_papers_recipes() -> None:
     assert (retrain.weight_decay, retrain.label_smoothing, retrain.dropout) == (1e-5, 0.1, 0.2)
     assert (retrain.ema_decay, retrain.warmup_epochs, retrain.init) == (0.9999, 5, "scratch")
     assert retrain.sched_args == {"decay_epochs": 2.4, "decay_rate": 0.97}
-    assert retrain.opt_args["eps"] == 1e-3
+    assert retrain.opt_args == {"alpha": 0.9, "eps": 1e-3}
+    assert (retrain.momentum, retrain.bn_momentum, retrain.drop_path, retrain.augment.auto) == (0.9, 0.01, 0.0, None)
+
+
+def test_networks_with_squeeze_and_excitation_are_trained_alike_but_for_two_things() -> None:
+    plain, squeezed = load_config("imagenet"), load_config("imagenet-se")
+    assert (squeezed.retrain.drop_path, squeezed.retrain.augment.auto) == (0.2, "original")
+    changed = {"drop_path": 0.0, "augment": plain.retrain.augment}
+    same = squeezed.model_copy(update={"preset": "imagenet", "retrain": squeezed.retrain.model_copy(update=changed)})
+    assert same == plain
+
+
+def test_the_recipe_decays_weights_but_not_batch_norm_and_biases() -> None:
+    network = build_network(PUBLISHED["fairnas_a_se"], width=0.25, num_classes=10)
+    optimizer = load_config("imagenet-se").retrain.make_optimizer(network)
+    assert type(optimizer).__name__ == "RMSpropTF"
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    kinds = {"weight": (nn.Conv2d, nn.Linear)}
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            decayed = isinstance(module, kinds.get(name, ()))
+            assert decays.pop(id(parameter)) == (1e-5 if decayed else 0.0), (module, name)
+    assert not decays
+
+
+def test_the_recipes_rate_warms_up_and_falls_in_stairs() -> None:
+    """0.016, times 0.97 every 2.4 epochs; warm-up comes first here, where MnasNet's stairs begin under it."""
+    retrain, steps = load_config("imagenet").retrain, 10
+    optimizer = retrain.make_optimizer(nn.Linear(1, 1))
+    scheduler = retrain.make_scheduler(optimizer, steps)
+
+    def rate(epoch: float) -> float:
+        scheduler.step_update(round(epoch * steps))
+        return optimizer.param_groups[0]["lr"]
+
+    assert rate(0) == pytest.approx(1e-6)
+    assert rate(2.5) == pytest.approx(0.008, rel=1e-3)
+    for stairs in (0, 1, 2, 143):
+        assert rate(5 + 2.4 * stairs) == pytest.approx(0.016 * 0.97**stairs)
+        assert rate(5 + 2.4 * (stairs + 1) - 0.1) == pytest.approx(0.016 * 0.97**stairs)
+
+
+def test_transfer_makes_twenty_thousand_updates_of_cifar() -> None:
+    config = load_config("transfer")
+    retrain = config.retrain
+    assert (config.deploy.resolution, retrain.batch_size, retrain.dropout, retrain.sched) == (224, 256, 0.1, "cosine")
+    assert retrain.epochs * (50_000 // retrain.batch_size) == pytest.approx(20_000, rel=0.01)
+    group = retrain.make_optimizer(nn.Linear(1, 1)).param_groups[0]
+    assert (group["nesterov"], group["momentum"]) == (True, 0.9)
 
 
 def test_overrides_come_last_and_are_typed() -> None:
