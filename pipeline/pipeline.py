@@ -64,7 +64,7 @@ from .transfer import Trained
 
 STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 LATENCY_VERSION = 2
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
 
 
@@ -498,7 +498,7 @@ class Pipeline:
             "dataset": self.dataset.name,
             "dataset_digest": self.dataset.digest,
             "images": {part: len(getattr(self.dataset, part)) for part in ("full_train", "heldout", "val")},
-            "stages": {stage: {key: stages[stage][key] for key in ("key", "outputs")} for stage in on_the_way},
+            "stages": {stage: stages[stage]["key"] for stage in on_the_way},
             "config_digest": sha256_json(self.config.model_dump(mode="json")),
             "commit": commit(),
             "versions": versions(),

@@ -27,7 +27,7 @@ WRITES = {
     "search": [("state.json", 2), ("picks.json", 1), ("pareto.csv", 1), ("manifest.json", 1)],
     "picks": [("picks.json", 1), ("measured.json", 1), ("table.json", 1), ("manifest.json", 1)],
     "retrain/pick-2": [("checkpoint.pt", 2), ("result.json", 1), ("weights.safetensors", 1), ("manifest.json", 1)],
-    "export/pick-2": [("passport.json", 1), ("model.onnx", 1), ("manifest.json", 1)],
+    "export/pick-2": [("passport.json", 1), ("SHA256SUMS", 1), ("model.onnx", 1), ("manifest.json", 1)],
     "report": [("index.html", 1), ("manifest.json", 1)],
 }
 

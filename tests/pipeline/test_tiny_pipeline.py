@@ -8,10 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fairnas.exporters.verify import failures, verify
 
 from . import tiny
 from .processes import Processes, fairnas
 
+EXPORTED = ("model.onnx", "passport.json", "passport.html", "SHA256SUMS")
 FILES = [
     "config.yaml",
     "manifest.json",
@@ -33,7 +35,7 @@ FILES = [
         for n in (1, 2, 3)
         for file in ("weights.safetensors", "metrics.jsonl", "result.json")
     ),
-    *(f"export/pick-{n}/{file}" for n in (1, 2, 3) for file in ("model.onnx", "passport.json")),
+    *(f"export/pick-{n}/{file}" for n in (1, 2, 3) for file in EXPORTED),
     "report/index.html",
 ]
 
@@ -60,13 +62,21 @@ def test_exported_networks_keep_the_limit(unbroken: Path) -> None:
     assert [passport["architecture"] for passport in passports] == [pick["architecture"] for pick in picks]
     assert len({passport["architecture"] for passport in passports}) == len(passports)
     for passport, pick in zip(passports, picks, strict=True):
-        predicted = next(record for record in passport["latency"] if record["kind"] == "predicted")
+        (exported,) = passport["formats"]
+        assert (exported["format"], exported["status"]) == ("onnx", "written")
+        predicted = next(record for record in exported["latency"] if record["kind"] == "predicted")
         assert predicted["latency_ms"] <= limit
         for name in ("latency_ms", "low_ms", "high_ms"):
             stated = pick[name if name == "latency_ms" else f"latency_{name}"]
             assert predicted[name] == pytest.approx(stated, rel=1e-9)
         assert predicted["low_ms"] < predicted["latency_ms"] < predicted["high_ms"]
         assert (passport["params"], passport["madds"]) == (pick["params"], pick["madds"])
+
+
+def test_exports_verify(unbroken: Path) -> None:
+    for folder in sorted(unbroken.glob("export/*")):
+        findings = verify(folder)
+        assert not failures(findings), findings
 
 
 def test_every_scored_architecture_is_in_the_table_and_in_the_study(unbroken: Path) -> None:

@@ -57,7 +57,7 @@ def comparable(run: Path) -> dict[str, Any]:
 
 def _essence(path: Path) -> Any:
     match path.name:
-        case ".lock" | "index.html" | "manifest.json":
+        case ".lock" | "index.html" | "passport.html" | "SHA256SUMS" | "manifest.json":
             return "present"
         case "metrics.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -65,10 +65,12 @@ def _essence(path: Path) -> Any:
         case "passport.json":
             passport = json.loads(path.read_text())
             del passport["lineage"]["commit"]
-            for record in passport["latency"]:
-                if record["kind"] == "measured":
-                    for name in MEASURED:
-                        del record[name]
+            for record in passport["formats"]:
+                del record["memory"]
+                for latency in record["latency"]:
+                    if latency["kind"] == "measured":
+                        for name in MEASURED:
+                            del latency[name]
             return passport
         case "study.db":
             study = optuna.load_study(study_name="search", storage=f"sqlite:///{path}")
