@@ -56,7 +56,7 @@ rm -f "$venv/.installed"
 say "$venv"
 "$python" -m venv --clear "$venv"
 cd "$root"
-install -e . pytest pytest-timeout
+install -e . pytest pytest-timeout hypothesis
 
 torch=$("$venv/bin/python" -c 'import torch; print(torch.__version__)')
 wheel=
