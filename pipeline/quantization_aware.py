@@ -2,12 +2,14 @@
 
 The batch norms are folded, weights and activations are rounded as the int8 file rounds them, and training goes on
 with gradients that pass the rounding unchanged (Jacob et al. 2018, arXiv 1712.05877, section 3). Half of the loss is
-the distance to the float network's answers. What comes out is a float network whose weights stand being rounded.
+the distance to the float network's answers. Ranges of activations are taken anew after each epoch and stay for the
+next. What comes out is a float network whose weights stand being rounded.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +20,9 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..exporters.fake_quantize import fake_quantized, restore, set_mode
-from ..latency_tables.files import write_atomic
-from ..models.folding import folded
+from ..exporters.fake_quantize import fake_quantized, restore, take_ranges
+from ..latency_tables.files import sha256_json, write_atomic
+from ..models.folding import folded, load_folded
 from .config import TuneConfig
 from .console import Bar, progress_bar
 from .data import Augment, Dataset, batches_per_epoch, eval_batches, train_batches
@@ -36,8 +38,6 @@ EVAL_BATCH = 256
 CALIBRATION_IMAGES = 256
 CHECKPOINT_SECONDS = 30.0
 TEACHER_SHARE = 0.5
-# Until then ranges follow the weights; afterwards the weights settle in fixed ranges.
-OBSERVED_SHARE = 0.5
 
 
 def tune_for_int8(
@@ -57,7 +57,8 @@ def tune_for_int8(
     Args:
         network: as it was trained, with its batch norms; left as it is.
         dataset: `full_train` trains and sets the ranges, `val` reports.
-        settings: how long and how fast; at least one epoch.
+        settings: how long and how fast; at least one epoch. `lr` is about the share of a channel's range that a weight
+            moves in an update of Adam, whose first beta is `momentum`; an int8 step is 0.008.
         workspace: where to write; an unfinished tuning there is resumed.
         seed: of the order and the augmentation of the images.
         resolution: height and width of the images, in pixels.
@@ -94,12 +95,17 @@ class _Tuning:
         self.dataset, self.settings, self.workspace = dataset, settings, workspace
         self.seed, self.resolution = seed, resolution
         self.device = training_device()
-        original = to_device(copy.deepcopy(network).requires_grad_(False).eval(), self.device)
-        self.teacher = Teacher(original, TEACHER_SHARE, temperature=1.0)
+        self.original = network
+        frozen = to_device(copy.deepcopy(network).requires_grad_(False).eval(), self.device)
+        self.teacher = Teacher(frozen, TEACHER_SHARE, temperature=1.0)
         self.network = to_device(folded(network).requires_grad_(True), self.device)
         self.simulated = fake_quantized(self.network, exclude)
         self.optimizer = create_optimizer_v2(
-            self.simulated, "sgd", lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+            self.simulated,
+            "adamw",
+            lr=settings.lr,
+            betas=(settings.momentum, 0.999),
+            weight_decay=settings.weight_decay,
         )
         self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), settings.batch_size)
         self.total = settings.epochs * self.steps_per_epoch
@@ -109,15 +115,17 @@ class _Tuning:
         self.step = 0
         self.epoch_loss = self.epoch_seconds = 0.0
         self.metrics = Metrics(workspace.folder / "metrics.jsonl")
+        self.key = sha256_json(
+            [VERSION, settings.model_dump(mode="json"), seed, resolution, dataset.digest, _digest(network)]
+        )
         self.checkpoint = workspace.checkpoint(CHECKPOINT_SECONDS)
         self._resume()
 
     def run(self) -> None:
         """Train until the last epoch, checkpointing on the way."""
         if not self.metrics.rows:
-            self._calibrate()
             self.metrics.add(epoch=0, float_top1=self._top1(self.teacher.network), int8_top1=self._int8_top1())
-        with progress_bar(self.workspace.folder.name, self.total, self.step) as bar:
+        with progress_bar("tuning for int8", self.total, self.step) as bar:
             bar.advance(f"top-1 as int8 {self.metrics.rows[-1]['int8_top1']:.1%}", by=0)
             for epoch in range(self.step // self.steps_per_epoch, self.settings.epochs):
                 self._run_epoch(epoch, bar)
@@ -127,21 +135,18 @@ class _Tuning:
     def finish(self) -> nn.Module:
         """Write what came out, and give it back."""
         restore(self.network)
-        network = self.network.cpu().eval()
-        weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        write_atomic(self.workspace.folder / "weights.safetensors", save(weights))
+        network = load_folded(self.original, self.network.state_dict())
+        write_atomic(self.workspace.folder / "weights.safetensors", _serialised(network))
         self.metrics.write()
         return network
 
-    @torch.no_grad()
     def _calibrate(self) -> None:
-        """Take the ranges of activations in the float network from training images, as the exporter does."""
-        set_mode(self.simulated, observe=True, quantize=False)
+        """Take ranges as the exporter will: in the float network, from training images."""
         count = len(self.dataset.full_train)
         spread = torch.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).long()
         chosen = self.dataset.full_train.subset(spread)
-        for images, _ in eval_batches(chosen, batch_size=self.settings.batch_size, resolution=self.resolution):
-            self.simulated(images.to(self.device))
+        batches = eval_batches(chosen, batch_size=self.settings.batch_size, resolution=self.resolution)
+        take_ranges(self.simulated, (images.to(self.device) for images, _ in batches))
 
     def _run_epoch(self, epoch: int, bar: Bar) -> None:
         batches = train_batches(
@@ -175,7 +180,6 @@ class _Tuning:
         self.checkpoint.save_if_due(self._state)
 
     def _train_step(self, images: Tensor, labels: Tensor) -> float:
-        set_mode(self.simulated, observe=self.step < OBSERVED_SHARE * self.total, quantize=True)
         self.scheduler.step_update(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         logits = self.simulated(images)
@@ -185,7 +189,7 @@ class _Tuning:
         return float(loss.detach())
 
     def _int8_top1(self) -> float:
-        set_mode(self.simulated, observe=False, quantize=True)
+        self._calibrate()
         return self._top1(self.simulated)
 
     def _top1(self, network: nn.Module) -> float:
@@ -193,6 +197,7 @@ class _Tuning:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "key": self.key,
             "step": self.step,
             "epoch_loss": self.epoch_loss,
             "epoch_seconds": self.epoch_seconds,
@@ -203,10 +208,18 @@ class _Tuning:
 
     def _resume(self) -> None:
         state = self.checkpoint.load()
-        if state is None:
-            return
+        if state is None or state["key"] != self.key or state["simulated"].keys() != self.simulated.state_dict().keys():
+            return  # none, or of another network or other settings
         self.step = state["step"]
         self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
         self.simulated.load_state_dict(state["simulated"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.metrics.rows = state["metrics"]
+
+
+def _serialised(network: nn.Module) -> bytes:
+    return save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+
+
+def _digest(network: nn.Module) -> str:
+    return hashlib.sha256(_serialised(network)).hexdigest()
