@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from timm.layers.activations import HardSigmoid
 from torch import Tensor, nn
 
-from .divergence import Divergence
+from .divergence import Divergence, LayerError, _first
 from .litert_runtime import as_inputs, dequantised, load_interpreter
 
 _TORCH_LAYERS = (nn.Conv2d, nn.Linear)
+_HARD_SIGMOIDS = (nn.Hardsigmoid, HardSigmoid)
 _LITERT_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -40,7 +42,8 @@ def litert_divergence(network: nn.Module, content: bytes, images: Tensor, tolera
         network: on the CPU, in evaluation mode.
         content: of the file.
         images: preprocessed, `[B, C, H, W]`.
-        tolerance: largest difference that passes, relative to the largest output of the layer.
+        tolerance: largest error that passes: root mean square of the difference, relative to that of the network's
+            output.
 
     Returns:
         The layer, by its name in the network; None where all agree.
@@ -48,18 +51,14 @@ def litert_divergence(network: nn.Module, content: bytes, images: Tensor, tolera
     Raises:
         ExportError: LiteRT is not installed, or cannot load the file.
     """
-    layers = _torch_layers(network, images)
     outputs = _litert_outputs(content, images)
-    position = 0
-    for layer in layers:
+    errors, position = [], 0
+    for layer in _torch_layers(network, images):
         match = next((n for n in range(position, len(outputs)) if _alike(layer.forms[0], outputs[n])), None)
-        if match is None:
-            continue
-        position = match + 1
-        error = min(_difference(form, outputs[match]) for form in layer.forms)
-        if not error <= tolerance:
-            return Divergence(layer.name, error, tolerance)
-    return None
+        if match is not None:
+            errors.append(LayerError(layer.name, min(_error(form, outputs[match]) for form in layer.forms)))
+            position = match + 1
+    return _first(errors, tolerance)
 
 
 def _torch_layers(network: nn.Module, images: Tensor) -> list[_Layer]:
@@ -79,6 +78,8 @@ def _torch_layers(network: nn.Module, images: Tensor) -> list[_Layer]:
             layers.append(_Layer(name, [output.clone()]))
         else:
             note(output)
+            if isinstance(module, _HARD_SIGMOIDS) and isinstance(output, Tensor):
+                note(6 * output)  # the converter leaves relu6(x + 3), the 3 in the bias, and divides by 6 later
 
     hooks = []
     for name, module in network.named_modules():
@@ -119,7 +120,6 @@ def _alike(layer: Tensor, output: Tensor) -> bool:
     return layer.shape[:2] == output.shape[:2] and layer.numel() == output.numel()
 
 
-def _difference(expected: Tensor, answered: Tensor) -> float:
-    """Largest difference, relative to the largest value expected."""
-    largest = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    return float((expected.flatten() - answered.flatten()).abs().max() / largest)
+def _error(expected: Tensor, answered: Tensor) -> float:
+    size = expected.norm().clamp_min(torch.finfo(torch.float32).tiny)
+    return float((expected.flatten() - answered.flatten()).norm() / size)

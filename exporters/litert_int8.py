@@ -15,6 +15,7 @@ from .litert_runtime import MISSING, as_inputs, litert_logits, load_interpreter,
 from .quiet import quiet
 
 _SIGNATURE = "serving_default"
+_ENDS = ("min", "max")
 _Ranges: TypeAlias = dict[str, dict[str, np.ndarray]]
 """The smallest and the largest value of each tensor, as `min` and `max`."""
 
@@ -84,15 +85,15 @@ def _calibrated(content: bytes, recipe: Any, images: list[np.ndarray], threads: 
     from ai_edge_quantizer.calibrator import Calibrator  # pyright: ignore[reportMissingImports]
     from ai_edge_quantizer.recipe_manager import RecipeManager  # pyright: ignore[reportMissingImports]
 
-    def gather(known: dict[str, Any], new: dict[str, np.ndarray]) -> dict[str, Any]:
-        return {end: [*_listed(known[end]), new[end]] for end in new}
+    def gather(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        return {end: [*_listed(known[end]), new[end]] for end in _ENDS}
 
     manager = RecipeManager()
     manager.load_quantization_recipe(recipe)
     calibrator = Calibrator(content, num_threads=threads, qsv_update_func=gather)
     calibrator.calibrate({_SIGNATURE: [{"images": image} for image in images]}, manager)
     return {
-        tensor: {end: np.stack(_listed(values)) for end, values in found.items()}
+        tensor: {end: np.stack(_listed(found[end])) for end in _ENDS}
         for tensor, found in calibrator.get_model_qsvs().items()
     }
 

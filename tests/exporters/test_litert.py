@@ -6,13 +6,16 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
+import timm
 import torch
 from fairnas.exporters.deployable import Deployable, Exported, Samples
 from fairnas.exporters.errors import ExportError
 from fairnas.exporters.litert import LiteRtSettings, to_litert, to_litert_int8
 from fairnas.exporters.litert_divergence import litert_divergence
 from fairnas.exporters.litert_files import operators, read_metadata, with_metadata
+from fairnas.exporters.litert_int8 import choose_int8
 from fairnas.exporters.litert_runtime import litert_latency, litert_logits
 from fairnas.exporters.onnx import Preprocessing
 from fairnas.exporters.parity import compare
@@ -148,7 +151,7 @@ def test_int8_computes_in_integers(int8: Exported, exported: Exported) -> None:
     for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN"):
         assert found["int8"][name] == floats[name]
     taken, given = details(content_of(int8))
-    assert taken["dtype"] == given["dtype"] == "float32"
+    assert taken["dtype"] is given["dtype"] is np.float32
 
 
 def test_int8_answers_as_the_network_and_the_best_way_is_taken(
@@ -162,14 +165,13 @@ def test_int8_answers_as_the_network_and_the_best_way_is_taken(
     assert top1[int8.facts["calibration"]] == max(top1.values()) == pytest.approx(parity.top1_agreement)
 
 
-def test_int8_on_request_takes_and_gives_int8(model: Deployable, int8: Exported, samples: Samples) -> None:
-    pure = to_litert_int8(model, samples, LiteRtSettings(int8_io=True))
-    taken, given = details(content_of(pure))
-    assert taken["dtype"] == given["dtype"] == "int8"
-    assert list(pure.facts["operators"]) == ["int8"]
-    assert pure.run is not None
+def test_int8_on_request_takes_and_gives_int8(exported: Exported, int8: Exported, samples: Samples) -> None:
+    pure, _ = choose_int8(content_of(exported), samples, int8_io=True, threads=1)
+    taken, given = details(pure)
+    assert taken["dtype"] is given["dtype"] is np.int8
+    assert list(operators(pure)) == ["int8"]
     assert int8.run is not None
-    torch.testing.assert_close(pure.run(samples.selection), int8.run(samples.selection))
+    torch.testing.assert_close(litert_logits(pure)(samples.selection), int8.run(samples.selection))
 
 
 def test_the_first_layer_that_differs_is_named(model: Deployable, exported: Exported, images: Tensor) -> None:
@@ -208,13 +210,20 @@ def test_latency(exported: Exported) -> None:
         litert_latency(content_of(exported), (1, 3, 48, 48), runs=5)
 
 
-@pytest.mark.parametrize("library", ["litert_torch", "ai_edge_quantizer", "ai_edge_litert.interpreter"])
 def test_a_missing_library_names_the_extra(
-    model: Deployable, samples: Samples, library: str, monkeypatch: pytest.MonkeyPatch
+    model: Deployable, exported: Exported, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ExportError, match=r"pip install 'fairnas\[litert\]'"):
-        to_litert_int8(model, samples, LiteRtSettings())
+    content = content_of(exported)
+    for library, use in {
+        "litert_torch": lambda: to_litert(model, LiteRtSettings()),
+        "ai_edge_quantizer": lambda: choose_int8(content, samples, int8_io=False, threads=1),
+        "ai_edge_litert.interpreter": lambda: litert_logits(content),
+        "ai_edge_litert.tools": lambda: operators(content),
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, library, None)
+            with pytest.raises(ExportError, match=r"^LiteRT is not installed: pip install 'fairnas\[litert\]'$"):
+                use()
 
 
 class Undecided(nn.Module):
@@ -240,6 +249,24 @@ def test_what_cannot_be_converted_is_said_in_one_line(network: nn.Module) -> Non
 def test_a_file_that_is_none() -> None:
     with pytest.raises(ExportError, match="LiteRT cannot load the file: "):
         litert_logits(b"no model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fairnas_c", "fairnas_c_se_hswish", "mobilenetv3_large_100"])
+def test_published_networks(name: str, images: Tensor) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=len(CLASSES))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # their statistics are those of these images
+    with torch.no_grad():
+        network.train()(images)
+    exported = to_litert(deployable(network.eval()), LiteRtSettings())
+    assert exported.run is not None
+    parity = compare(network, exported.run, [images[:8]])
+    assert parity.max_relative_difference < 1e-4
+    assert parity.top1_agreement == 1
+    assert litert_divergence(network, content_of(exported), images[:2], 1e-3) is None
 
 
 SILENT = """
