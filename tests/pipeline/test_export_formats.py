@@ -1,0 +1,136 @@
+"""Exporting in several formats, also what we did not make: what is written, what is withheld, and what verifies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fairnas.exporters.verify import failures, verify
+from fairnas.models import build_any_network, parse_any_network
+from fairnas.pipeline import cli
+from safetensors.torch import save_file
+
+Command = Callable[..., tuple[int, str]]
+
+SMALL = ("--preset", "tiny", "--target", "cpu", "--set", "export.parity_images=64", "--set", "export.latency_rounds=3")
+QUICK = ("--set", "export.int8.calibration_images=32", "--set", "export.int8.methods=[minmax]")
+MODULE = """
+import timm
+import torch
+
+def make(num_classes=10):
+    torch.manual_seed(0)
+    return timm.create_model("mobilenetv2_035", num_classes=num_classes)
+
+not_a_network = 3
+"""
+
+
+@pytest.fixture
+def fairnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command as the console script runs it, beside the module `mine`; exit code and all that it printed."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["fairnas", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, " ".join("".join(capsys.readouterr()).split())
+
+    return run
+
+
+def exporting(*arguments: str) -> list[str]:
+    return ["export", *arguments, *SMALL, *QUICK, "--run", "run"]
+
+
+def passport(name: str) -> dict[str, Any]:
+    return json.loads(Path("run/export", name, "passport.json").read_text())
+
+
+def statuses(name: str) -> dict[str, str]:
+    return {record["format"]: record["status"] for record in passport(name)["formats"]}
+
+
+def test_a_timm_model_with_random_weights(fairnas: Command) -> None:
+    code, output = fairnas(*exporting("test_efficientnet", "--format", "onnx,onnx-fp16,onnx-int8"))
+    assert code == 0, output
+    assert "random weights" in output
+    content = passport("test_efficientnet")
+    assert content["lineage"]["weights"] == "random"
+    assert content["architecture"] == "timm:test_efficientnet"
+    assert content["resolution"] == 160  # what timm says of it, not what the preset says
+    assert set(statuses("test_efficientnet").values()) == {"written"}
+    assert all(record["accuracy"] is None for record in content["formats"])
+    folder = Path("run/export/test_efficientnet")
+    assert {path.name for path in folder.iterdir()} >= {"model.onnx", "model.fp16.onnx", "model.int8.onnx"}
+    assert not failures(verify(folder))
+
+
+def test_a_users_module_and_its_weights(fairnas: Command) -> None:
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx"))
+    assert code == 0, output
+    record = passport("mine-make")["formats"][0]
+    assert record["accuracy"]["pytorch_top1"] == record["accuracy"]["exported_top1"]
+    assert record["parity"]["top1_agreement"] == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("mine:absent", "cannot make a network of mine:absent"),
+        ("mine:not_a_network", "mine:not_a_network"),
+        ("nowhere:make", "cannot make a network of nowhere:make"),
+    ],
+)
+def test_a_users_mistake_is_one_line(network: str, words: str, fairnas: Command) -> None:
+    code, output = fairnas(*exporting(network, "--format", "onnx"))
+    assert code == 2
+    assert "Traceback" not in output
+    assert words in output
+
+
+def test_given_weights_are_not_trained(fairnas: Command) -> None:
+    torch.manual_seed(1)
+    network = build_any_network(parse_any_network("fairnas_c"), width=0.25, num_classes=10)
+    save_file(network.state_dict(), "w.safetensors")
+    width = ("--set", "deploy.width=0.25", "--set", "proxy.width=0.25")
+    code, output = fairnas(*exporting("fairnas_c", "--weights", "w.safetensors", "--format", "onnx", *width))
+    assert code == 0, output
+    assert passport("fairnas_c")["lineage"]["weights"] == "given"
+    assert not Path("run/retrain").exists()
+
+
+def test_what_fails_is_withheld_unless_forced(fairnas: Command) -> None:
+    impossible = ("--set", "export.tolerance=1e-12")  # less than rounding
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx,onnx-fp16", *impossible))
+    assert code == 1, output
+    assert statuses("mine-make")["onnx"] == "withheld"
+    assert not (Path("run/export/mine-make/model.onnx")).exists()
+    assert "largest relative difference" in output
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx,onnx-fp16", *impossible, "--write-anyway"))
+    assert code == 0, output
+    assert statuses("mine-make")["onnx"] == "forced"
+    assert not failures(verify(Path("run/export/mine-make")))
+
+
+def test_verify_names_a_flipped_byte(fairnas: Command) -> None:
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx"))
+    assert code == 0, output
+    folder = Path("run/export/mine-make")
+    assert fairnas("verify", str(folder))[0] == 0
+    content = bytearray((folder / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(bytes(content))
+    code, output = fairnas("verify", str(folder))
+    assert code == 2
+    assert "does not verify: model.onnx" in output
