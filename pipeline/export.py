@@ -38,12 +38,14 @@ from ..models import Architecture
 from .config import Config
 from .console import console, progress_bar
 from .data import eval_batches
+from .divergences import first_diverging_layer
 from .export_latency import litert_latency_here, measured_latencies
 from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
 from .subject import EVAL_BATCH, Subject
 
 VERSION = 2
+LOOKED_AT = 16  # images on which layers are compared one by one
 OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")
 PACKAGES = (
     "torch",
@@ -167,7 +169,8 @@ class _Export:
             self.limits,
             random_weights=self.subject.weights == "random",
         )
-        return Candidate(exported, judgement)
+        layer = first_diverging_layer(*maker.reference(name), exported, next(self._parity_batches())[:LOOKED_AT])
+        return Candidate(exported, replace(judgement, first_diverging_layer=layer))
 
     def _timed(self, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
         """With latencies: measured of ONNX files, in turns; predicted of the network as it is."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..exporters.tensorrt_settings import TensorRtSettings
 
 
-INT8 = ("onnx-int8", "tensorrt-int8", "litert-int8")
+INT8: tuple[FormatName, ...] = ("onnx-int8", "tensorrt-int8", "litert-int8")
 TUNING = ".tuning"  # hidden: it is none of the files that are handed over
 
 
@@ -54,6 +54,12 @@ class FormatMaker:
         if kind == "litert":
             return self._litert(precision)
         return self._tensorrt(precision)
+
+    def reference(self, name: FormatName) -> tuple[Deployable, bytes]:
+        """What a format was made from: the network, tuned where that was for this format, and it as float32 ONNX."""
+        if name in INT8 and self._tuned is not None:
+            return self._tuned, self._exported(self._tuned)
+        return self.subject.deployable, self.float_onnx
 
     def tune(self) -> bool:
         """Fine-tune the network for 8 bits, where the configuration asks for it; formats made after this one use it."""
@@ -90,8 +96,7 @@ class FormatMaker:
         settings = Int8Settings(
             activations, tuple(given.methods), max_drop=given.max_drop, max_float_layers=given.max_float_layers
         )
-        source = self.float_onnx if self._tuned is None else self._exported(self._tuned)
-        return quantise_onnx(source, self._samples, settings, self.say)
+        return quantise_onnx(self.reference("onnx-int8")[1], self._samples, settings, self.say)
 
     def _tensorrt(self, precision: str) -> Exported:
         from ..exporters.tensorrt import build_engine
@@ -111,7 +116,7 @@ class FormatMaker:
         settings = LiteRtSettings(layout=self.settings.litert.layout)
         self.say("converting")
         if precision == "int8":
-            return to_litert_int8(self._tuned or self.subject.deployable, self._samples, settings)
+            return to_litert_int8(self.reference("litert-int8")[0], self._samples, settings)
         return to_litert(self.subject.deployable, settings)
 
     def _tensorrt_settings(self) -> TensorRtSettings:

@@ -1,0 +1,38 @@
+"""Which layer of an exported file is the first to answer otherwise than the network."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..exporters.deployable import Deployable, Exported
+from ..exporters.divergence import first_divergence, first_divergence_from_torch
+from ..exporters.judgement import KEEPS_FLOAT32
+
+# Root mean square of a layer's difference, relative to its output's: what rounding does, and what 8 bits do.
+ROUNDING, PRECISION_LOST = 1e-3, 0.1
+
+
+def first_diverging_layer(model: Deployable, float_onnx: bytes, exported: Exported, images: Tensor) -> str | None:
+    """Name the layer.
+
+    Args:
+        model: what the file was made from.
+        float_onnx: the same as ONNX in float32.
+        exported: the file.
+        images: a few, preprocessed, `[N, C, H, W]`.
+
+    Returns:
+        Its name in the network; None where no layer differs by more than its format explains, or none can be looked at.
+    """
+    if exported.run is None or exported.format.startswith("tensorrt"):
+        return None
+    tolerance = ROUNDING if exported.format in KEEPS_FLOAT32 else PRECISION_LOST
+    if exported.format == "onnx":
+        found = first_divergence_from_torch(model.network, exported.model, images, tolerance)
+    elif exported.format.startswith("onnx"):
+        found = first_divergence(float_onnx, exported.model, images, tolerance)
+    else:
+        from ..exporters.litert_divergence import litert_divergence
+
+        found = litert_divergence(model.network, exported.model, images, tolerance)
+    return found.layer if found else None
