@@ -13,6 +13,7 @@ ARGS =
 # Two spaces between a name and its text: `make help` prints these lines.
 #:  pipeline    images to checked, deployable networks: TARGET=pixel PRESET=quickstart DATA=folder RUN=folder SET="key=value ..."
 #:  setup       create .venv and install fairnas at the pinned versions
+#:  setup-deploy  the same, with LiteRT and TensorRT-RTX
 #:  test        run the tests: ARGS="-k latency" goes to pytest
 #:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
 #:  test-detection     MMDetection with our backbones, the real one, in an environment of its own: WHEELS=folder of a built onedl-mmcv
@@ -54,7 +55,7 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON =
 INSTALLER = uv
 
-# $(call install,REQUIREMENT)
+# $(call install,REQUIREMENT,OF_UV): what uv installs instead; it can be told to overlook packages' needless pins.
 # Compiled while installing: where Python may write no bytecode, every start would compile torch and timm for 10 seconds.
 define install
 	@if [ -e $(UNFINISHED) ] || [ -n "$(MOVED)" ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
@@ -73,16 +74,20 @@ define install
 	    || echo "setup: uv cannot be installed; plain pip does it, more slowly"; \
 	fi
 	@if [ "$(INSTALLER)" = uv ] && $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
-	  $(VENV)/bin/python -m uv pip install --compile-bytecode --python $(VENV)/bin/python -c constraints.txt -e '$(1)' \
+	  $(VENV)/bin/python -m uv pip install --compile-bytecode --python $(VENV)/bin/python -c constraints.txt --override overrides.txt \
+	    -e '$(or $(2),$(1))' \
 	    || { echo "setup: uv failed; INSTALLER=pip does without it, and with the index of pip's own configuration" >&2; exit 2; }; \
 	else \
-	  $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'; \
+	  $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)' || exit; \
+	  if [ -n "$(2)" ]; then echo "setup: without uv, only $(1) of $(2) is installed"; fi; \
 	fi
 	@pwd -P > $(VENV)/.place && rm -f $(UNFINISHED)
 endef
 
 # A comma in a call would begin another argument.
 WITH_PHONES := .[adb,bundle]
+WITH_FORMATS := .[adb,bundle,litert,tensorrt]
+WITH_ALL := .[dev,litert,tensorrt]
 
 setup: $(VENV)/.installed
 
@@ -94,9 +99,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINIS
 	$(call install,$(WITH_PHONES))
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt $(MOVED) $(wildcard $(UNFINISHED))
-	$(call install,.[dev])
+$(VENV)/.installed-deploy: pyproject.toml constraints.txt overrides.txt $(MOVED) $(wildcard $(UNFINISHED))
+	$(call install,$(WITH_PHONES),$(WITH_FORMATS))
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt overrides.txt $(MOVED) $(wildcard $(UNFINISHED))
+	$(call install,.[dev],$(WITH_ALL))
+	@touch $(VENV)/.installed $(VENV)/.installed-deploy $@
 
 DEVICE = $(if $(SERIAL),--serial "$(SERIAL)") $(if $(HOST),--host "$(HOST)")
 OPTIONS = --target $(TARGET) --preset $(PRESET) $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
@@ -230,7 +239,8 @@ lint: setup-dev
 # What belongs to one platform stays out, so that the file serves all: the pinned torch asks for its own CUDA libraries.
 constraints: setup-dev
 	@mkdir -p build
-	echo uv | $(VENV)/bin/python -m uv pip compile --quiet --python $(VENV)/bin/python --extra dev -c constraints.txt \
+	echo uv | $(VENV)/bin/python -m uv pip compile --quiet --python $(VENV)/bin/python --extra dev --extra litert --extra tensorrt \
+	  -c constraints.txt --override overrides.txt \
 	  --no-header --no-annotate --no-emit-index-url pyproject.toml - > build/constraints.all
 	{ sed -n '/^#/p' constraints.txt; sed -E '/^(nvidia|cuda|triton)/d' build/constraints.all; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
