@@ -30,6 +30,8 @@ for each in "$root/.venv/bin/python" python3.11 python3.12 python3.13 python3; d
 done
 [ -n "$python" ] || die "no Python 3.11 or newer with venv found: name one with PYTHON="
 
+if [ -n "$uv" ]; then again=(--reinstall); else again=(--force-reinstall); fi
+
 install() {
   local constraints=(-c "$root/constraints.txt" -c "$here/constraints.txt")
   if [ -n "$uv" ]; then
@@ -48,34 +50,44 @@ suitable_wheel() {
   done
 }
 
+compile() {
+  say "compiling the operators of onedl-mmcv for torch $torch: about 20 minutes on 2 cores, once"
+  # Its setup.py imports pkg_resources, which later versions of setuptools lack.
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'setuptools<81' wheel ninja psutil
+  mkdir -p "$1"
+  MMCV_WITH_OPS=1 FORCE_CUDA=0 MAX_JOBS=${MAX_JOBS:-$(nproc)} PATH="$venv/bin:$PATH" \
+    "$venv/bin/python" -m pip wheel --quiet --no-deps --no-build-isolation --no-binary onedl-mmcv \
+    -c "$here/constraints.txt" --wheel-dir "$1" onedl-mmcv \
+    || die "onedl-mmcv cannot be compiled: see above, or give WHEELS= a folder with a wheel of it"
+}
+
 mkdir -p "$(dirname "$venv")"
 exec 9> "$venv.lock"
 flock 9
 [ "$(cat "$venv/.installed" 2>/dev/null)" != "$state" ] || exit 0
 rm -f "$venv/.installed"
 say "$venv"
-"$python" -m venv --clear "$venv"
+# An installation that was killed leaves packages that look installed and are not; then it starts again.
+if [ -e "$venv/.unfinished" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+  "$python" -m venv --clear "$venv"
+fi
+touch "$venv/.unfinished"
 cd "$root"
 install -e . pytest pytest-timeout hypothesis
 
+# The operators of another torch do not fit.
 torch=$("$venv/bin/python" -c 'import torch; print(torch.__version__)')
-wheel=
-for folder in ${WHEELS:+"$WHEELS"} "$cache/torch-$torch"; do
-  [ -n "$wheel" ] || wheel=$(suitable_wheel "$folder")
-done
-if [ -z "$wheel" ]; then
-  say "compiling the operators of onedl-mmcv for torch $torch: about 20 minutes on 2 cores, once"
-  # Its setup.py imports pkg_resources, which later versions of setuptools lack.
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'setuptools<81' wheel ninja psutil
-  mkdir -p "$cache/torch-$torch"
-  MMCV_WITH_OPS=1 FORCE_CUDA=0 MAX_JOBS=${MAX_JOBS:-$(nproc)} PATH="$venv/bin:$PATH" "$venv/bin/python" -m pip wheel --quiet \
-    --no-deps --no-build-isolation --no-binary onedl-mmcv -c "$here/constraints.txt" --wheel-dir "$cache/torch-$torch" onedl-mmcv \
-    || die "onedl-mmcv cannot be compiled: see above, or give WHEELS= a folder with a wheel of it"
-  wheel=$(suitable_wheel "$cache/torch-$torch")
+if [ "$(cat "$venv/.torch" 2>/dev/null)" != "$torch" ]; then
+  kept=$cache/torch-$torch
+  wheel=$(suitable_wheel "${WHEELS:-$kept}")
+  [ -n "$wheel" ] || wheel=$(suitable_wheel "$kept")
+  [ -n "$wheel" ] || compile "$kept"
+  install --no-deps "${again[@]}" "${wheel:-$(suitable_wheel "$kept")}"
+  echo "$torch" > "$venv/.torch"
 fi
-install --no-deps "$wheel"
 install -e '.[detection,segmentation]'
-# Both are asked for, in one folder; this one needs no display.
-install --no-deps --reinstall opencv-python-headless
+# OpenCV is asked for twice, in one folder; this one of the two needs no display.
+"$venv/bin/python" -c 'import cv2' 2>/dev/null || install --no-deps "${again[@]}" opencv-python-headless
 "$venv/bin/python" -c 'import mmcv.ops, mmdet, mmseg' || die "the installed packages do not work together: see above"
 echo "$state" > "$venv/.installed"
+rm -f "$venv/.unfinished"
