@@ -11,7 +11,7 @@ import torch
 from fairnas.exporters import onnx_logits
 from fairnas.exporters.fake_quantize import FakeQuantizedWeight, fake_quantized, restore, set_quantizing, take_ranges
 from fairnas.models.folding import folded
-from torch import nn
+from torch import fx, nn
 from torch.ao.quantization import FakeQuantize
 from torch.nn.utils import parametrize
 
@@ -20,7 +20,7 @@ from .small_mobile import HARD_SWISH, PLAIN, SWISH, int8_file, settled, small_mo
 IMAGES = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def calibrated(blocks: str) -> tuple[nn.Module, nn.Module]:
+def calibrated(blocks: str) -> tuple[nn.Module, fx.GraphModule]:
     """A folded network and its simulation, ready to quantise with the ranges of `IMAGES`."""
     torch.manual_seed(0)
     network = folded(settled(small_mobile(blocks), IMAGES))
@@ -63,26 +63,24 @@ def test_the_file_rounds_what_the_simulation_rounds(blocks: str) -> None:
         restore(network)
         plain = network(IMAGES)
     content = int8_file(network, IMAGES, plain.argmax(1))
+    activations = {name: module for name, module in simulated.named_modules() if isinstance(module, FakeQuantize)}
     mine = [
-        (node.args[0].name, (rounded(module.scale), int(module.zero_point)))
+        (node.all_input_nodes[0].name, (rounded(activation.scale), int(activation.zero_point)))
         for node in simulated.graph.nodes
-        if isinstance(
-            module := simulated.get_submodule(str(node.target)) if node.op == "call_module" else None, FakeQuantize
-        )
+        if (activation := activations.get(str(node.target)))
     ]
     # A hard sigmoid and what enters it get ranges of their own in the file, for speed.
     hard = [place for name, place in mine if name.startswith(("clamp_min", "hardsigmoid"))]
-    assert len(hard) == (16 if blocks == HARD_SWISH else 0)
+    assert len(hard) == (18 if blocks == HARD_SWISH else 0)
     other = Counter(place for name, place in mine) - Counter(hard)
     assert other
     assert not other - scales(content)
     if not hard:
         assert other == scales(content)
-
-    lost = (onnx_logits(content)(IMAGES) - plain).square().mean().sqrt()
-    missed = (onnx_logits(content)(IMAGES) - answered).square().mean().sqrt()
-    print(f"int8 moves logits by {lost:.4f}, the simulation is {missed:.4f} off")
-    assert missed < lost
+        lost = (onnx_logits(content)(IMAGES) - plain).square().mean().sqrt()
+        missed = (onnx_logits(content)(IMAGES) - answered).square().mean().sqrt()
+        print(f"int8 moves logits by {lost:.4f}, the simulation is {missed:.4f} off")
+        assert missed < 0.8 * lost  # rounding errors that tip the other way add up
 
 
 def test_gradients_reach_every_weight_and_the_network_comes_back() -> None:
