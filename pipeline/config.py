@@ -451,6 +451,11 @@ class TensorRtConfig(Section):
     )
     batch: tuple[int, int, int] = Field(default=(1, 1, 32), description="smallest, usual and largest batch")
 
+    @field_validator("compute_capabilities", mode="before")
+    @classmethod
+    def _yaml_reads_them_as_numbers(cls, value: Any) -> Any:
+        return [str(each) if isinstance(each, float) else each for each in value] if isinstance(value, list) else value
+
     @field_validator("batch")
     @classmethod
     def _batches_rise(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
