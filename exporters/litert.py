@@ -18,7 +18,7 @@ from .deployable import Deployable, Exported, Samples
 from .errors import ExportError
 from .litert_files import operators, with_metadata
 from .litert_int8 import choose_int8
-from .litert_runtime import MISSING, litert_logits, reason
+from .litert_runtime import MISSING, litert_logits, reason, xnnpack_parts
 from .quiet import quiet
 
 Layout: TypeAlias = Literal["nchw", "nhwc"]
@@ -88,7 +88,7 @@ def to_litert_int8(model: Deployable, samples: Samples, settings: LiteRtSettings
     content, facts = _converted(model, settings)
     content, chosen = choose_int8(content, samples, int8_io=settings.int8_io, threads=settings.threads)
     content = with_metadata(content, _metadata(model, settings))
-    facts |= chosen | {"operators": operators(content)}
+    facts |= chosen | _inside(content)
     return Exported(
         "litert-int8", {"model.int8.tflite": content}, litert_logits(content, settings.threads), facts=facts
     )
@@ -116,9 +116,12 @@ def _converted(model: Deployable, settings: LiteRtSettings) -> tuple[bytes, dict
         "signature": "serving_default",
         "converted_by": f"litert-torch {version('litert-torch')}",
         "conversion_s": round(time.perf_counter() - start, 1),
-        "operators": operators(content),
     }
-    return content, facts
+    return content, facts | _inside(content)
+
+
+def _inside(content: bytes) -> dict[str, Any]:
+    return {"operators": operators(content), "xnnpack_parts": xnnpack_parts(content)}
 
 
 def _prepared(network: nn.Module) -> nn.Module:

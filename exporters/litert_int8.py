@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -85,7 +85,7 @@ def _calibrated(content: bytes, recipe: Any, images: list[np.ndarray], threads: 
     from ai_edge_quantizer.calibrator import Calibrator  # pyright: ignore[reportMissingImports]
     from ai_edge_quantizer.recipe_manager import RecipeManager  # pyright: ignore[reportMissingImports]
 
-    def gather(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    def gather(known: MutableMapping[str, Any], new: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {end: [*_listed(known[end]), new[end]] for end in _ENDS}
 
     manager = RecipeManager()
@@ -101,8 +101,8 @@ def _calibrated(content: bytes, recipe: Any, images: list[np.ndarray], threads: 
 def _quantised(content: bytes, recipe: Any, ranges: _Ranges) -> bytes:
     from ai_edge_quantizer.quantizer import Quantizer  # pyright: ignore[reportMissingImports]
 
-    result = Quantizer(content, recipe).quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
+    quantizer: Any = Quantizer(content, recipe)
+    return bytes(quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
 
 
 def _listed(values: Any) -> list[np.ndarray]:

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 
 
 @contextmanager
-def quiet() -> Iterator[Callable[[], str]]:
-    """Keep what is written to standard error meanwhile, by C++ code too, from the user.
+def quiet() -> Iterator[None]:
+    """Drop what is written to standard error meanwhile, by C++ code too, and Python's warnings.
 
-    It holds for the whole process: what other threads write there is kept back as well.
-
-    Yields:
-        Reads what was written so far.
+    It holds for the whole process: what other threads write there is dropped as well.
     """
-    with tempfile.TemporaryFile("w+", errors="replace") as kept, warnings.catch_warnings(), redirect_stderr(kept):
+    with Path(os.devnull).open("w") as dropped, warnings.catch_warnings(), redirect_stderr(dropped):
         warnings.simplefilter("ignore")
-        sys.__stderr__ and sys.__stderr__.flush()
+        if sys.__stderr__ is not None:
+            sys.__stderr__.flush()
         before = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-
-        def read() -> str:
-            kept.flush()
-            kept.seek(0)
-            text = kept.read()
-            kept.seek(0, os.SEEK_END)
-            return text
-
+        os.dup2(dropped.fileno(), 2)
         try:
-            yield read
+            yield
         finally:
-            kept.flush()
             os.dup2(before, 2)
             os.close(before)

@@ -38,7 +38,7 @@ def small_network() -> nn.Module:
         InvertedResidual(8, 8, exp_ratio=3.0, act_layer=nn.ReLU6),
         InvertedResidual(
             8, 16, dw_kernel_size=5, stride=2, exp_ratio=3.0, act_layer=nn.Hardswish,
-            se_layer=partial(SqueezeExcite, gate_layer=nn.Hardsigmoid),
+            se_layer=partial(SqueezeExcite, gate_layer=nn.Hardsigmoid),  # pyright: ignore[reportArgumentType]
         ),
         InvertedResidual(16, 16, exp_ratio=2.0, act_layer=nn.SiLU, se_layer=SqueezeExcite),
         nn.AdaptiveAvgPool2d(1),
@@ -97,6 +97,7 @@ def details(content: bytes) -> tuple[dict, dict]:
 def test_answers_as_pytorch_does(model: Deployable, exported: Exported, images: Tensor) -> None:
     assert exported.format == "litert"
     assert list(exported.files) == ["model.tflite"]
+    assert exported.facts["xnnpack_parts"] == 1
     assert exported.run is not None
     parity = compare(model.network, exported.run, images.split(5))
     assert parity.max_relative_difference < 1e-5
@@ -146,6 +147,7 @@ def test_int8_computes_in_integers(int8: Exported, exported: Exported) -> None:
     assert list(int8.files) == ["model.int8.tflite"]
     found = operators(content_of(int8))
     assert found == int8.facts["operators"]
+    assert int8.facts["xnnpack_parts"] == 1 + found["int8"]["HARD_SWISH"], "which XNNPACK knows in float only"
     assert found["float32"] == int8.facts["float_operators"] == {"DEQUANTIZE": 1}, "of the logits"
     floats = exported.facts["operators"]["float32"]
     for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "MEAN"):
@@ -178,7 +180,7 @@ def test_the_first_layer_that_differs_is_named(model: Deployable, exported: Expo
     assert litert_divergence(model.network, content_of(exported), images[:4], 1e-4) is None
     other = copy.deepcopy(model.network)
     with torch.no_grad():
-        other.get_submodule("4.conv_dw").weight[3] *= 1.5
+        other.get_parameter("4.conv_dw.weight")[3] *= 1.5
     found = litert_divergence(other, content_of(exported), images[:4], 1e-4)
     assert found is not None
     assert found.layer == "4.conv_dw"
@@ -190,7 +192,7 @@ def test_every_layer_is_compared(model: Deployable, exported: Exported, images: 
     for name in layers:
         other = copy.deepcopy(model.network)
         with torch.no_grad():
-            other.get_submodule(name).weight.mul_(1.2)
+            other.get_parameter(f"{name}.weight").mul_(1.2)
         found = litert_divergence(other, content_of(exported), images[:2], 1e-3)
         assert found is not None
         assert found.layer == name
