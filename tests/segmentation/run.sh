@@ -12,4 +12,5 @@ venv=$(readlink -m "${VENV:-$root/build/venv-openmmlab}")
 "$root/tests/openmmlab/setup.sh" "$venv"
 export ORT_DISABLE_TELEMETRY=1
 cd "$root"
-exec "$venv/bin/python" -m pytest "$here" "$@"
+# Not tests/conftest.py: it sets up what these do not use and this environment does not have.
+exec "$venv/bin/python" -m pytest --confcutdir "$here" "$here" "$@"
