@@ -12,5 +12,4 @@ venv=$(readlink -m "${VENV:-$root/build/venv-openmmlab}")
 "$root/tests/openmmlab/setup.sh" "$venv"
 export ORT_DISABLE_TELEMETRY=1
 cd "$root"
-# Not tests/conftest.py: it sets up what these do not use and this environment does not have.
-exec "$venv/bin/python" -m pytest --confcutdir "$here" "$here" "$@"
+exec "$venv/bin/python" -m pytest "$here" "$@"
