@@ -23,8 +23,8 @@ class Preprocessing:
 
     resolution: int
     crop_pct: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 def export_onnx(

@@ -435,8 +435,12 @@ class TuneConfig(Section):
 
     epochs: int = Field(default=0, ge=0, description="0 does without")
     batch_size: int = Field(default=64, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    lr: float = Field(
+        default=2e-4,
+        gt=0,
+        description="of AdamW: about the share of a channel's range that a weight moves in an update",
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="first beta of AdamW")
     weight_decay: float = Field(default=0.0, ge=0)
     augment: AugmentConfig = AugmentConfig()
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ..exporters import export_onnx, onnx_logits
 from ..exporters.deployable import Deployable, Exported, Samples
+from ..exporters.judgement import accuracy
 from ..latency_tables import Target
 from ..latency_tables.targets import FormatName
 from .config import Config
 from .data.cache import cache_root
 from .runs import Workspace
-from .subject import Subject
+from .subject import EVAL_BATCH, Subject
 
 if TYPE_CHECKING:
     from ..exporters.tensorrt_settings import TensorRtSettings
@@ -79,6 +80,12 @@ class FormatMaker:
         )
         self._tuned = Deployable(model.name, network, model.preprocessing, model.classes)
         return True
+
+    def selection_top1(self, exported: Exported) -> float:
+        """Top-1 of a format on the images that choices are made by; 0 where it cannot run here."""
+        samples = self._samples
+        parts = zip(samples.selection.split(EVAL_BATCH), samples.labels.split(EVAL_BATCH), strict=True)
+        return accuracy(exported.run, parts) if exported.run else 0.0
 
     def _onnx(self, precision: str) -> Exported:
         if precision == "int8":

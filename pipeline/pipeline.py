@@ -290,8 +290,8 @@ class Pipeline:
         """
         if self.config.retrain.init == "inherited":
             for name, source in networks.items():
-                ours = isinstance(source, Architecture) and source.space == self.config.space
-                if not ours or source.se_ratio:
+                known = isinstance(source, Architecture) and source.space == self.config.space and not source.se_ratio
+                if not known:
                     raise UserError(f"the supernet has no weights for {name}: add --set retrain.init=scratch")
 
     def rank(self, table: Path | None = None, column: str | None = None) -> None:
@@ -453,14 +453,13 @@ class Pipeline:
         inputs = {"dataset": self.dataset.digest}
         if weights is not None:
             inputs["weights"] = sha256_file(weights)
-        priced = isinstance(source, Architecture)
-        if priced:
+        if isinstance(source, Architecture):
             inputs["latency"] = self.run.digest(table_stage, "table.json")
 
         def work(workspace: Workspace) -> tuple[str, ...]:
             subject = open_subject(name, source, weights, kind, config, self.dataset)
             prediction = None
-            if priced:
+            if isinstance(source, Architecture):
                 prediction = predicted_latency(self.target, self._predictor(table_stage), self._blocks(source))
             lineage = self._lineage(f"retrain/{name}", inputs)
             return export.export(subject, formats, config, self.target, prediction, self.device, lineage, workspace)

@@ -83,7 +83,10 @@ def test_parts_are_together_the_batches_of_an_undivided_epoch(images: ImageSet, 
     whole = list(train_batches(images, augment=AUGMENTS[name], **settings))
     parts = [list(train_batches(images, augment=AUGMENTS[name], part=(i, count), **settings)) for i in range(count)]
     assert {len(labels) for part in parts for _, labels in part} == ({4} if count == 2 else {2, 3})
-    joined = [tuple(map(torch.cat, zip(*batch, strict=True))) for batch in zip(*parts, strict=True)]
+    joined = [
+        (torch.cat([pixels for pixels, _ in batch]), torch.cat([labels for _, labels in batch]))
+        for batch in zip(*parts, strict=True)
+    ]
     assert same(joined, whole)
 
 
@@ -150,7 +153,7 @@ def test_mirroring_and_its_probability() -> None:
     images = MemoryImages(noise(2000, 8), torch.arange(2000), identity(8))
     plain = images.batch(torch.arange(2000)).float() / 255
     for probability in (0.0, 0.5, 1.0):
-        settings = {"batch_size": 2000, "resolution": 8, "seed": 0, "epoch": 0}
+        settings: dict[str, Any] = {"batch_size": 2000, "resolution": 8, "seed": 0, "epoch": 0}
         ((batch, labels),) = train_batches(images, augment=Augment("flip", flip=probability), **settings)
         mirrored = torch.isclose(batch, plain[labels].flip(-1)).flatten(1).all(1)
         upright = torch.isclose(batch, plain[labels]).flatten(1).all(1)
