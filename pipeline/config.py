@@ -438,7 +438,7 @@ class TuneConfig(Section):
     lr: float = Field(
         default=2e-4,
         gt=0,
-        description="of AdamW: about the share of a channel's range that a weight moves in an update",
+        description="of AdamW: about the share of a channel's range that a weight moves a step",
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="first beta of AdamW")
     weight_decay: float = Field(default=0.0, ge=0)
