@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,24 +27,20 @@ def withheld(passports: Sequence[dict[str, Any]]) -> bool:
 
 
 def show_exports(run: Path, passports: Sequence[dict[str, Any]]) -> None:
-    """Print the table, what its figures are worth, and where the files are."""
-    shown = Table(title=f"exported to {run / 'export'}", title_justify="left")
-    measured = [m for p in passports for r in p["formats"] for m in r["latency"] if m["kind"] == "measured"]
-    # Where the target's device was attached, it was measured besides this machine.
-    devices = list(dict.fromkeys(m["target"] for m in measured if m["target"] != "host"))
-    columns = ("", "format", "", "top-1", "predicted", *(f"on {name}" for name in devices), "here", "MB", "parity")
-    for position, column in enumerate(columns):
-        shown.add_column(column, justify="right" if position > 2 else "left", no_wrap=True)
+    """Print a table per network, what its figures are worth, and where the files are."""
+    console.print(f"exported to {run / 'export'}")
     for passport in passports:
-        for place, record in enumerate(passport["formats"]):
-            shown.add_row(
-                escape(passport["name"]) if place == 0 else "",
-                record["format"],
-                f"[{_COLOURS[record['status']]}]{record['status'].replace('_', ' ')}[/]",
-                *_figures(record, devices),
-                end_section=place + 1 == len(passport["formats"]),
-            )
-    console.print(shown)
+        measured = [m for record in passport["formats"] for m in record["latency"] if m["kind"] == "measured"]
+        # Where the target's device was attached, it was measured besides this machine.
+        devices = list(dict.fromkeys(m["target"] for m in measured if m["target"] != "host"))
+        shown = Table(title=escape(passport["name"]), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        columns = ("format", "", "top-1", "predicted", *(f"on {name}" for name in devices), "here", "MB", "parity")
+        for position, column in enumerate(columns):
+            shown.add_column(column, justify="right" if position > 1 else "left", no_wrap=True)
+        for record in passport["formats"]:
+            status = f"[{_COLOURS[record['status']]}]{record['status'].replace('_', ' ')}[/]"
+            shown.add_row(record["format"], status, *_figures(record, devices))
+        console.print(shown)
     for line in _explanations(passports):
         console.print(line)
     report = run / "report" / "index.html"
@@ -70,11 +67,14 @@ def _figures(record: dict[str, Any], devices: Sequence[str]) -> list[str]:
 
 def _explanations(passports: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["parity: largest difference from PyTorch's logits, as a share; here: this machine, one thread"]
+    reasons: dict[tuple[str, str], list[str]] = {}
     for passport in passports:
         for record in passport["formats"]:
             if record["reason"]:
-                text = escape(f"{passport['name']}, {record['format']}: {record['reason']}")
-                lines.append(f"[{_COLOURS[record['status']]}]{text}[/]")
+                about = f"{passport['name']}, {record['format']}"
+                reasons.setdefault((record["status"], record["reason"]), []).append(about)
+    for (status, reason), about in reasons.items():
+        lines.append(f"[{_COLOURS[status]}]{escape('; '.join(about))}: {escape(reason)}[/]")
     predictions = [m for p in passports for r in p["formats"] for m in r["latency"] if m["kind"] == "predicted"]
     if predictions:
         lines.append(f"predicted: on {predictions[0]['device']}")
