@@ -70,12 +70,14 @@ def test_dropout_differs_by_rank_and_update_and_repeats(processes: Processes, tm
     assert first[0] != other[0]
 
 
-def retrain(processes: Processes, run: Path, *more: str, how: Any = started.fairnas_rank) -> list[Process]:
+def retrain(
+    processes: Processes, run: Path, *more: str, how: Any = started.fairnas_rank, count: int = COUNT
+) -> list[Process]:
     """The command on all ranks; what each prints goes to `RUN-RANK.log`."""
     port = free_port()
     arguments = ["retrain", NETWORK, *tiny.arguments(run)[1:], *SHORT, *more]
     return [
-        processes.start(how, str(rank), str(COUNT), port, *arguments, log=log_of(run, rank)) for rank in range(COUNT)
+        processes.start(how, str(rank), str(count), port, *arguments, log=log_of(run, rank)) for rank in range(count)
     ]
 
 
@@ -122,6 +124,21 @@ def test_killed_ranks_go_on_to_the_same_weights(processes: Processes, trained: P
     assert wait(retrain(processes, run, *often)) == [0] * COUNT, log_of(run, 0).read_text()
     assert tiny.manifest(run)["stages"][f"retrain/{NETWORK}"]["resumed"]
     assert weights_of(run).read_bytes() == weights_of(trained).read_bytes()
+
+
+def test_all_ranks_have_the_teacher(processes: Processes, trained: Path, tmp_path: Path) -> None:
+    """Only the first one reads its weights and sends them: the loss is that of one process."""
+    run, settings = tmp_path / "run", ("--set", "retrain.epochs=1", "--set", "retrain.dropout=0")
+    teacher = ["--set", f"retrain.distillation.teacher={NETWORK}", "--set", "retrain.distillation.share=1"]
+    teacher += ["--set", f"retrain.distillation.weights={weights_of(trained)}"]
+    # A student that begins as its teacher, in evaluation as in training but for the statistics of its batches.
+    begin = ["--set", "retrain.init=weights", "--set", f"retrain.weights={weights_of(trained)}"]
+    assert wait(retrain(processes, run, *settings, *teacher, *begin)) == [0] * COUNT, log_of(run, 0).read_text()
+    (row,) = [json.loads(line) for line in (run / "retrain" / NETWORK / "metrics.jsonl").read_text().splitlines()]
+    alone = tmp_path / "alone"
+    assert wait(retrain(processes, alone, *settings, *teacher, *begin, count=1)) == [0], log_of(alone, 0).read_text()
+    (other,) = [json.loads(line) for line in (alone / "retrain" / NETWORK / "metrics.jsonl").read_text().splitlines()]
+    assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.05)
 
 
 def test_a_rank_that_dies_ends_the_others_in_one_line(processes: Processes, tmp_path: Path) -> None:
