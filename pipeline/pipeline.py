@@ -453,6 +453,8 @@ class Pipeline:
         inputs = {"dataset": self.dataset.digest}
         if weights is not None:
             inputs["weights"] = sha256_file(weights)
+        if (code := code_of(source)) is not None:
+            inputs["code"] = sha256_file(code)
         if isinstance(source, Architecture):
             inputs["latency"] = self.run.digest(table_stage, "table.json")
 
