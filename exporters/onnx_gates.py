@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ..latency_tables.quantize import Range
-from .onnx_graph import constants, consumers, producers, replace_nodes
+from .onnx_graph import constants, consumers, producers, replace_nodes, without_unread
 
 _HALF = 0.5  # the beta of every hard sigmoid in use: it makes k / beta a whole number
 _MOST = 127  # of k, so that 2 k is an 8-bit number
@@ -96,13 +96,7 @@ def absorb_gates(model: onnx.ModelProto) -> None:
             "Min", [before.input[0], limit], after[0].output, name=node.name
         )
     nodes = [replaced.get(node.name, node) for node in model.graph.node]
-    replace_nodes(model, _read([node for node in nodes if node is not None], model))
-
-
-def _read(nodes: list[onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Nodes without those dequantising ones that nobody reads any more."""
-    names = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
-    return [node for node in nodes if node.op_type != "DequantizeLinear" or names & set(node.output)]
+    replace_nodes(model, without_unread([node for node in nodes if node is not None], model))
 
 
 def _gates(model: onnx.ModelProto) -> list[_Gate]:

@@ -70,6 +70,12 @@ def replace_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> No
     model.graph.initializer.extend(initializers)
 
 
+def without_unread(nodes: Sequence[onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Nodes without those dequantising ones that none of the others reads."""
+    read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    return [node for node in nodes if node.op_type != "DequantizeLinear" or read & set(node.output)]
+
+
 def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
     """Inferred shapes by tensor; None is an open size."""
     inferred = onnx.shape_inference.infer_shapes(model).graph

@@ -18,10 +18,11 @@ from ..latency_tables.quantize import Range, quantized_from
 from .deployable import Exported, Samples
 from .errors import ExportError
 from .onnx_calibration import Distribution, Method, distributions
+from .onnx_float_layers import float_front, keep_in_float
 from .onnx_gates import absorb_gates, gate_ranges, spell_out_hard_swish
 from .onnx_graph import inner_tensors, loaded, producers, quiet_session
-from .onnx_prepare import float_front, layers, prepared, read_only_by
-from .onnx_sensitivity import sensitivities
+from .onnx_prepare import layers, prepared, read_only_by
+from .onnx_sensitivity import culprits
 from .parity import onnx_logits
 
 FILE = "model.int8.onnx"
@@ -34,9 +35,9 @@ _OPERATORS = (
     *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
 )
 # TensorRT fuses the rest with these by itself, and best where nothing is quantised in between.
-_OPERATORS_SIGNED = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool")
+_OPERATORS_SIGNED = ("Conv", "Gemm", "MatMul", "Add", "MaxPool")
 _FUSED = ("Relu", "Clip")
-_MOST_RANKED = 64  # images on which layers are ranked
+_MOST_RANKED = 32  # images on which layers are ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def quantise_onnx(
         fit, sensitive = work.return_layers(method, fit)
     progress("writing")
     content = work.content(method, sensitive)
-    return Exported("onnx-int8", {FILE: content}, onnx_logits(content), facts=work.facts(method, fits, fit, sensitive))
+    facts = work.facts(method, fits, fit, sensitive) | {"convolutions": _convolutions(content)}
+    return Exported("onnx-int8", {FILE: content}, onnx_logits(content), facts=facts)
 
 
 class _Quantiser:
@@ -126,6 +128,7 @@ class _Quantiser:
         self.front = float_front(self.model) if settings.float_front and not settings.signed else []
         if not settings.signed:
             spell_out_hard_swish(self.model, exclude=self.front)
+        self.layers = layers(self.model)
         self.operators = _OPERATORS_SIGNED if settings.signed else _OPERATORS
         (self.output,) = (value.name for value in self.model.graph.output)
         (self.input,) = (value.name for value in self.model.graph.input)
@@ -169,55 +172,67 @@ class _Quantiser:
             signed=self.settings.signed,
         )
 
-    def finished(self, model: onnx.ModelProto) -> onnx.ModelProto:
+    def finished(self, model: onnx.ModelProto, float_layers: Collection[str] = ()) -> onnx.ModelProto:
         """The quantised model as it is handed over."""
         if not self.settings.signed:
             absorb_gates(model)
+            keep_in_float(model, float_layers)
         onnx.helper.set_model_props(model, self.metadata)
         return model
 
-    def content(self, method: Method, sensitive: Collection[str]) -> bytes:
-        """The file, with some layers in float."""
-        model = self.finished(self.quantise(method, self._nodes(sensitive)))
+    def model_of(self, method: Method, float_layers: Collection[str]) -> onnx.ModelProto:
+        """The model that a method gives, with some layers in float."""
+        nodes = [node for layer, inner in self.layers.items() if layer in float_layers for node in inner]
+        return self.finished(self.quantise(method, nodes), float_layers)
+
+    def content(self, method: Method, float_layers: Collection[str]) -> bytes:
+        """The file."""
+        model = self.model_of(method, float_layers)
         onnx.checker.check_model(model, full_check=True)
         return model.SerializeToString(deterministic=True)
 
-    def fit(self, method: Method, sensitive: Collection[str] = ()) -> _Fit:
+    def fit(self, method: Method, float_layers: Collection[str] = ()) -> _Fit:
         """How well the model answers that a method gives, with some layers in float."""
-        self.progress(f"quantising ({method}{f', {len(sensitive)} layers in float' if sensitive else ''})")
-        return self._fit(self._logits(self.finished(self.quantise(method, self._nodes(sensitive)))))
+        self.progress(f"quantising ({method}{f', {len(float_layers)} layers in float' if float_layers else ''})")
+        return self._fit(self._logits(self.model_of(method, float_layers)))
 
     def drop(self, fit: _Fit) -> float:
         """Loss of top-1, within -1..1."""
         return self.reference_fit.top1 - fit.top1
 
-    def return_layers(self, method: Method, fit: _Fit) -> tuple[_Fit, dict[str, float]]:
-        """Let layers return to float while the model loses too much; those that did not help stay in 8 bits.
+    def return_layers(self, method: Method, fit: _Fit) -> tuple[_Fit, dict[str, str]]:
+        """Let layers return to float while the model loses too much, those first that 8 bits hurt most.
 
         Returns:
-            How well the model answers then, and by layer how far it alone moves the logits.
+            How well the model answers then, and why, by layer; both of the best that was seen.
         """
-        chosen, best = {}, (fit, {})
-        ranked = sensitivities(
+        suspects = culprits(
             self.model,
             self.quantise(method),
-            {layer: nodes for layer, nodes in self._layers().items() if layer not in self.front},
+            {layer: nodes for layer, nodes in self.layers.items() if layer not in self.front},
             self.samples.selection[:_MOST_RANKED],
             self.progress,
         )
-        for layer in list(ranked)[: self.settings.max_float_layers]:
-            chosen[layer] = ranked[layer]
-            found = self.fit(method, chosen)
+        reasons: dict[str, str] = {}
+        best = fit, reasons
+        for culprit in suspects:
+            added = culprit.layers - set(reasons) - set(self.front)
+            if not added or len(reasons) + len(added) > self.settings.max_float_layers:
+                continue
+            why = "its weights" if culprit.part == "weights" else f"what {culprit.layer} gives,"
+            reasons = reasons | dict.fromkeys(
+                sorted(added), f"sensitive: {why} in 8 bits alone moved the logits by {culprit.moved:.3g}"
+            )
+            found = self.fit(method, reasons)
             if found.rank < best[0].rank:
-                best = (found, dict(chosen))
+                best = found, reasons
             if self.drop(found) <= self.settings.max_drop:
                 break
         return best
 
-    def facts(self, method: Method, fits: dict[Method, _Fit], fit: _Fit, sensitive: dict[str, float]) -> dict[str, Any]:
+    def facts(self, method: Method, fits: dict[Method, _Fit], fit: _Fit, sensitive: dict[str, str]) -> dict[str, Any]:
         """What a reviewer asks."""
-        convolutions, in_int8 = _convolutions(self.content(method, sensitive))
-        front = [layer for layer in self._layers() if layer in self.front]
+        reasons = {layer: "in 8 bits slower than in float" for layer in self.layers if layer in self.front} | sensitive
         return {
             "activations": "int8, symmetric, per tensor" if self.settings.signed else "uint8, per tensor",
             "weights": "int8, symmetric, per channel",
@@ -233,19 +248,8 @@ class _Quantiser:
                 "drop": self.drop(fit),
                 "max_drop": self.settings.max_drop,
             },
-            "float_layers": [{"name": layer, "why": "in 8 bits slower than in float"} for layer in front]
-            + [
-                {"name": layer, "why": f"sensitive: in 8 bits alone it moves the logits by {moved:.3g}"}
-                for layer, moved in sensitive.items()
-            ],
-            "convolutions": {"all": convolutions, "int8": in_int8, "share": in_int8 / max(1, convolutions)},
+            "float_layers": [{"name": layer, "why": why} for layer, why in reasons.items()],
         }
-
-    def _layers(self) -> dict[str, list[str]]:
-        return layers(self.model)
-
-    def _nodes(self, names: Collection[str]) -> list[str]:
-        return [node for layer, nodes in self._layers().items() if layer in names for node in nodes]
 
     def _logits(self, model: onnx.ModelProto) -> Tensor:
         batches = inner_tensors(model, [self.output], self.samples.selection)
@@ -256,11 +260,12 @@ class _Quantiser:
         return _Fit(float(right.float().mean()), float((logits - self.reference).abs().mean()))
 
 
-def _convolutions(content: bytes) -> tuple[int, int]:
+def _convolutions(content: bytes) -> dict[str, float]:
     """How many convolutions ONNX Runtime runs on this machine, and how many of them in 8 bits."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         quiet_session(content, str(path))
         kinds = Counter(node.op_type for node in onnx.load(path).graph.node)
-    in_int8 = kinds["QLinearConv"] + kinds["ConvInteger"]
-    return in_int8 + kinds["Conv"] + kinds["FusedConv"], in_int8
+    in_int8 = kinds["QLinearConv"]
+    total = in_int8 + kinds["Conv"] + kinds["FusedConv"]
+    return {"all": total, "int8": in_int8, "share": in_int8 / max(1, total)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from .onnx_graph import WEIGHTED, constants, consumers, copied, producers, replace_nodes, shapes
+from .onnx_graph import WEIGHTED, constants, consumers, copied, replace_nodes, shapes
 
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -64,70 +64,6 @@ def _name_pooling(model: onnx.ModelProto) -> None:
             pooling = onnx.helper.make_node("GlobalAveragePool", node.input[:1], node.output, name=node.name)
             node.CopyFrom(pooling)
     replace_nodes(model, model.graph.node)
-
-
-def float_front(model: onnx.ModelProto) -> list[str]:
-    """Names of the first nodes of a network, that 8 bits would make slower rather than faster.
-
-    In 8 bits a convolution with few channels leaves the matrix units idle: measured on x86 with VNNI, the first one,
-    of 3 channels, takes twice the time that it takes in float. Where activations are products (Swish and hard-Swish,
-    which in float come for free with the convolution), narrow convolutions do not make up for the product, in 8 bits
-    an operator of its own: FairNAS-C with SE is faster in float up to 64 channels.
-
-    The front ends where a single tensor leads on, so that there is one conversion.
-
-    Args:
-        model: `prepared`, hard-Swish as one operator.
-    """
-    narrow = _NARROW_WITH_PRODUCTS if _activates_by_products(model) else _NARROW
-    nodes, sizes = list(model.graph.node), shapes(model)
-    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    last_reader = {name: place for place, node in enumerate(nodes) for name in node.input}
-    front, alive, has_wide = 0, set(), False
-    for place, node in enumerate(nodes):
-        has_wide = node.op_type in WEIGHTED and _width(node, weights, sizes) >= narrow
-        if has_wide:
-            break
-        alive |= set(node.output)
-        alive = {name for name in alive if last_reader.get(name, -1) > place}
-        if len(alive) == 1 and not _reads_input_after(model, place, last_reader):
-            front = place + 1
-    return [node.name for node in nodes[:front]] if has_wide else []
-
-
-_NARROW, _NARROW_WITH_PRODUCTS = 16, 64
-
-
-def _width(
-    node: onnx.NodeProto, weights: dict[str, tuple[int, ...]], sizes: dict[str, tuple[int | None, ...]]
-) -> float:
-    """The smaller number of channels of a layer; 0 of a depthwise one or one on a single pixel (a gate)."""
-    shape = weights.get(node.input[1])
-    if node.op_type != "Conv" or shape is None:
-        return np.inf  # a classifier, or a product of activations
-    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    if groups > 1 or sizes.get(node.input[0], ())[2:] == (1, 1):
-        return 0
-    return min(shape[0], shape[1])
-
-
-def _activates_by_products(model: onnx.ModelProto) -> bool:
-    made = producers(model)
-    return any(
-        node.op_type == "HardSwish"
-        or (
-            node.op_type == "Mul"
-            and any(
-                name in made and made[name].op_type in ("Sigmoid", "HardSigmoid") and made[name].input[0] in node.input
-                for name in node.input
-            )
-        )
-        for node in model.graph.node
-    )
-
-
-def _reads_input_after(model: onnx.ModelProto, place: int, last_reader: dict[str, int]) -> bool:
-    return any(last_reader.get(value.name, -1) > place for value in model.graph.input)
 
 
 def layers(model: onnx.ModelProto) -> dict[str, list[str]]:

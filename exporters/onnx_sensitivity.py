@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -11,14 +13,31 @@ from torch import Tensor
 from .onnx_graph import constants, consumers, copied, inner_tensors, producers, replace_nodes
 
 
-def sensitivities(
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """A part of a network that suffers from 8 bits.
+
+    Attributes:
+        layer: its name.
+        part: the layer's weights, or what it gives.
+        moved: how far logits move, on average, when nothing but this is in 8 bits.
+        layers: what is to be in float for this to be in float: of what a layer gives, its readers as well.
+    """
+
+    layer: str
+    part: Literal["weights", "output"]
+    moved: float
+    layers: frozenset[str]
+
+
+def culprits(
     model: onnx.ModelProto,
     quantised: onnx.ModelProto,
     layers: Mapping[str, Sequence[str]],
     images: Tensor,
     progress: Callable[[str], None],
-) -> dict[str, float]:
-    """How far logits move, on average, when only one layer is in 8 bits: its weights, and what it gives.
+) -> list[Culprit]:
+    """Put the weights of each layer in 8 bits, and nothing else, then what it gives, and see how far logits move.
 
     Args:
         model: in float, as it was quantised.
@@ -28,17 +47,34 @@ def sensitivities(
         progress: is told how far this is.
 
     Returns:
-        By layer, largest first.
+        The worst first.
     """
     (output,) = (value.name for value in model.graph.output)
     reference = _logits(model, output, images)
     weights, activations = _dequantised_weights(quantised), _quantised_activations(quantised)
-    found = {}
+    readers = _readers(model, layers)
+    found = []
     for number, (layer, nodes) in enumerate(layers.items(), start=1):
         progress(f"sensitivity of layer {number} of {len(layers)}")
-        alone = _only(model, set(nodes), weights, activations)
-        found[layer] = float(np.abs(_logits(alone, output, images) - reference).mean())
-    return dict(sorted(found.items(), key=lambda entry: -entry[1]))
+        parts: tuple[Literal["weights", "output"], ...] = ("weights", "output")
+        for part, values, tensors in zip(parts, (weights, {}), ({}, activations), strict=True):
+            alone = _only(model, set(nodes), values, tensors)
+            moved = float(np.abs(_logits(alone, output, images) - reference).mean())
+            needed = {layer} if part == "weights" else {layer, *readers[layer]}
+            found.append(Culprit(layer, part, moved, frozenset(needed)))
+    return sorted(found, key=lambda culprit: -culprit.moved)
+
+
+def _readers(model: onnx.ModelProto, layers: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """Layers that read what a layer gives, by layer."""
+    owners = {node: layer for layer, nodes in layers.items() for node in nodes}
+    made = producers(model)
+    found: dict[str, set[str]] = {layer: set() for layer in layers}
+    for node in model.graph.node:
+        for source in (owners.get(made[name].name) for name in node.input if name in made):
+            if source is not None and node.name in owners:
+                found[source].add(owners[node.name])
+    return found
 
 
 def _logits(model: onnx.ModelProto, output: str, images: Tensor) -> np.ndarray:
