@@ -140,6 +140,7 @@ def _config(
     config.train_cfg.update(max_iters=iterations, val_interval=iterations)
     config.default_hooks.checkpoint.interval = CHECKPOINT_EVERY
     del config.default_hooks["visualization"]
+    config.visualizer.vis_backends = []  # MMEngine keeps one for the whole process, with the first training's folder
     config.update(work_dir=str(folder), resume=True, randomness={"seed": seed}, log_level="ERROR")
     return config
 

@@ -71,7 +71,8 @@ def test_a_classifiers_weights_load(arch: str, tmp_path: Path) -> None:
         last = classifier.bn2(classifier.conv_head(classifier.blocks(classifier.bn1(classifier.conv_stem(images)))))
         backbone = FairNAS(arch, out_indices=(4,)).eval()
         backbone.network.load_state_dict(detector.backbone.network.state_dict())
-        torch.testing.assert_close(classifier.bn2(classifier.conv_head(backbone(images)[0])), last)
+        ours = classifier.bn2(classifier.conv_head(backbone(images)[0]))
+        torch.testing.assert_close(ours, last, rtol=1e-3, atol=1e-4)  # another layout, another order of sums
 
 
 def test_wrong_weights_are_refused(tmp_path: Path) -> None:
