@@ -65,7 +65,7 @@ def build_features(
         features = build_any_network(
             source, width=width, features_only=True, out_indices=indices, drop_path_rate=drop_path_rate, **arguments
         )
-    except (TypeError, RuntimeError, AttributeError) as error:  # a model of timm's that takes other arguments
+    except (ValueError, RuntimeError) as error:  # a model of timm's that takes other arguments
         raise ValueError(f"{network} cannot be a backbone: {' '.join(str(error).split())}") from error
     if not isinstance(features, EfficientNetFeatures):
         raise ValueError(f"{network} cannot be a backbone: it is not built of the same blocks as ours")

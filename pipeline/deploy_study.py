@@ -78,13 +78,18 @@ def _rows(folder: Path, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
                 "images": accuracy.get("images"),
                 "agreement": parity.get("top1_agreement"),
                 "max_relative_difference": parity.get("max_relative_difference"),
-                "latency_ms": times[96],
+                "latency_ms": times[96] or _measured_here(record),  # of LiteRT's files
                 "latency_224_ms": times[224],
                 "bytes": file.get("bytes"),
                 "facts": record["facts"],
             }
         )
     return rows
+
+
+def _measured_here(record: dict[str, Any]) -> float | None:
+    """What its passport says of this host."""
+    return next((m["latency_ms"] for m in record["latency"] if m["target"] == "host"), None)
 
 
 def to_markdown(figures: dict[str, Any]) -> str:
