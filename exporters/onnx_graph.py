@@ -99,7 +99,7 @@ def inner_tensors(
         batch: images at a time.
 
     Raises:
-        ExportError: ONNX Runtime cannot load the model.
+        ExportError: ONNX Runtime cannot load the model, or not run it on these images.
     """
     exposed = copied(model)
     known = {value.name for value in exposed.graph.output}
@@ -107,7 +107,10 @@ def inner_tensors(
     session = quiet_session(exposed.SerializeToString())
     (taken,) = session.get_inputs()
     for start in range(0, len(images), batch):
-        values = session.run(list(names), {taken.name: np.ascontiguousarray(images[start : start + batch].numpy())})
+        try:
+            values = session.run(list(names), {taken.name: np.ascontiguousarray(images[start : start + batch].numpy())})
+        except Exception as error:  # ONNX Runtime's own, for images of another size
+            raise ExportError(f"ONNX Runtime cannot run the model: {' '.join(str(error).split())}") from error
         yield {name: np.asarray(value, np.float32) for name, value in zip(names, values, strict=True)}
 
 

@@ -99,7 +99,8 @@ def quantise_onnx(
         The format `onnx-int8`. What was tried and what stayed in float is in its facts.
 
     Raises:
-        ExportError: the model cannot be read, or there are no images.
+        ExportError: the model cannot be read or run on these images, has several inputs or outputs, or there are no
+            images.
     """
     if not len(samples.calibration) or not len(samples.selection):
         raise ExportError("quantising needs images: some to take ranges from, some to choose by")
@@ -130,8 +131,10 @@ class _Quantiser:
             spell_out_hard_swish(self.model, exclude=self.front)
         self.layers = layers(self.model)
         self.operators = _OPERATORS_SIGNED if settings.signed else _OPERATORS
-        (self.output,) = (value.name for value in self.model.graph.output)
-        (self.input,) = (value.name for value in self.model.graph.input)
+        ends = self.model.graph.input, self.model.graph.output
+        if [len(end) for end in ends] != [1, 1]:
+            raise ExportError("only a network with one input and one output can be quantised")
+        self.input, self.output = (end[0].name for end in ends)
         self.reference = self._logits(self.model)
         self.reference_fit = self._fit(self.reference)
         self._distributions = self._calibrate()

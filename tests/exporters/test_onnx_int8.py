@@ -14,7 +14,7 @@ import pytest
 import torch
 from fairnas.exporters import ExportError
 from fairnas.exporters.deployable import Exported, Samples
-from fairnas.exporters.divergence import first_divergence
+from fairnas.exporters.divergence import first_divergence, layer_errors
 from fairnas.exporters.onnx import traced
 from fairnas.exporters.onnx_calibration import distributions
 from fairnas.exporters.onnx_float_layers import float_front
@@ -41,6 +41,11 @@ def quantise(name: str, settings: Int8Settings = QUICK, network: nn.Module | Non
     """Quantise a small network; returns the float file too."""
     network, content = exported_network(name, network)
     return quantise_onnx(content, samples(network), settings, lambda text: None), content
+
+
+def relative_error(expected: torch.Tensor, answered: torch.Tensor) -> float:
+    """Root mean square of the difference, relative to that of what was expected."""
+    return float((expected - answered).square().mean().sqrt() / expected.square().mean().sqrt())
 
 
 def run_operators(content: bytes) -> Counter[str]:
@@ -136,10 +141,12 @@ class TestAnswers:
         assert list(exported.files) == [FILE]
         assert len(exported.files[FILE]) < 0.45 * len(content)  # names and scales weigh in a small one
         assert exported.run is not None
-        expected, answered = network(images()), exported.run(images())
-        assert answered.dtype == torch.float32
-        error = float((expected - answered).square().mean().sqrt() / expected.square().mean().sqrt())
-        assert 1e-4 < error < 0.5
+        assert exported.run(images()).dtype == torch.float32
+        # Networks with random weights amplify rounding from layer to layer; but no layer adds much of its own.
+        errors = [each.error for each in layer_errors(content, exported.files[FILE], images())]
+        added = np.diff(np.maximum.accumulate(errors))
+        assert 1e-4 < added.max() < 0.25
+        assert errors[-1] == pytest.approx(relative_error(network(images()), exported.run(images())), rel=0.05)
 
     def test_metadata_input_and_output_are_kept_and_any_batch_runs(self) -> None:
         exported, content = quantise("mobilenetv3_small_050")
@@ -213,11 +220,19 @@ class TestChoices:
         exported, _ = quantise("resnet18", Int8Settings(methods=("minmax",), max_drop=0.0, max_float_layers=0))
         assert not [each for each in exported.facts["float_layers"] if each["why"].startswith("sensitive")]
 
-    def test_no_images_and_no_model_are_refused_in_one_line(self) -> None:
+    def test_what_cannot_be_quantised_is_refused_in_one_line(self) -> None:
         network, content = exported_network("resnet18")
         taken = samples(network)
         empty = Samples(taken.calibration[:0], taken.selection, taken.labels)
-        for model, given in ((content, empty), (b"no model", taken)):
+        other_size = Samples(taken.calibration[..., :16], taken.selection[..., :16], taken.labels)
+        two = loaded(content)
+        two.graph.output.append(onnx.ValueInfoProto(name=two.graph.node[-2].output[0]))
+        for model, given in (
+            (content, empty),
+            (content, other_size),
+            (b"no model", taken),
+            (two.SerializeToString(), taken),
+        ):
             with pytest.raises(ExportError) as caught:
                 quantise_onnx(model, given, QUICK, lambda text: None)
             assert "\n" not in str(caught.value)
