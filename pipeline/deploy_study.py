@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from ..exporters.litert_runtime import litert_latency
 from ..latency_tables import HostDevice, Rounds, measure
 from ..latency_tables.files import write_json
 from ..latency_tables.onnx_files import load_fixed
@@ -25,7 +26,7 @@ def collect(
 ) -> None:
     """Write OUT from run folders, each with exported networks.
 
-    All ONNX files are timed in turns, so that what else the machine does falls on all of them alike.
+    All ONNX files are timed in turns, so that what else the machine does falls on all of them alike; then LiteRT's.
     """
     folders = [folder.parent for run in runs for folder in sorted(run.glob("export/*/passport.json"))]
     if not folders:
@@ -39,6 +40,10 @@ def collect(
     with sample_bar("latency") as progress:
         timings = measure(HostDevice(), models, Rounds(least=rounds, most=rounds), precision="int8", progress=progress)
     milliseconds = {name: round(timing.latency_ms, 4) for name, timing in timings.items()}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.tflite"))):
+        # Its size is fixed, that of the deployed network.
+        shortest, _ = litert_latency(path.read_bytes(), (1, 3, RESOLUTIONS[0], RESOLUTIONS[0]), rounds)
+        milliseconds[f"{path.parent.name}|{path.name}|{RESOLUTIONS[0]}"] = round(shortest, 4)
     rows = [row for folder in folders for row in _rows(folder, milliseconds)]
     fingerprint = HostDevice().fingerprint()
     write_json(
@@ -78,18 +83,13 @@ def _rows(folder: Path, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
                 "images": accuracy.get("images"),
                 "agreement": parity.get("top1_agreement"),
                 "max_relative_difference": parity.get("max_relative_difference"),
-                "latency_ms": times[96] or _measured_here(record),  # of LiteRT's files
+                "latency_ms": times[96],
                 "latency_224_ms": times[224],
                 "bytes": file.get("bytes"),
                 "facts": record["facts"],
             }
         )
     return rows
-
-
-def _measured_here(record: dict[str, Any]) -> float | None:
-    """What its passport says of this host."""
-    return next((m["latency_ms"] for m in record["latency"] if m["target"] == "host"), None)
 
 
 def to_markdown(figures: dict[str, Any]) -> str:
