@@ -8,8 +8,8 @@ from ..exporters.deployable import Deployable, Exported
 from ..exporters.divergence import first_divergence, first_divergence_from_torch
 from ..exporters.judgement import KEEPS_FLOAT32
 
-# Root mean square of a layer's difference, relative to its output's. Single layers of networks that keep their accuracy in
-# 8 bits were seen to differ by 0.43 (squeeze-and-excitation).
+# Root mean square of a layer's difference, relative to its output's. Single layers of networks that keep their accuracy
+# in 8 bits were seen to differ by 0.43 (squeeze-and-excitation).
 ROUNDING, HALF_PRECISION, EIGHT_BITS = 1e-3, 0.1, 0.5
 
 
