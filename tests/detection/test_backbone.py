@@ -117,7 +117,7 @@ def statistics(module: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize(("stage", "stages_of_timm"), [(-1, 0), (0, 0), (1, 1), (2, 3), (3, 4), (5, 6)])
+@pytest.mark.parametrize(("stage", "stages_of_timm"), [(-1, 0), (0, 0), (1, 1), (2, 3), (3, 4), (4, 5)])
 def test_frozen_stages_are_neither_trained_nor_do_their_statistics_move(stage: int, stages_of_timm: int) -> None:
     backbone = FairNAS("fairnas_c", frozen_stages=stage)
     backbone.eval()
