@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors.torch import save
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.functional import normalize, resize
+from torchvision.transforms.functional import normalize, to_tensor
 
 from ...exporters.backbone_onnx import export_backbone
 from ...latency_tables.files import sha256_file, write_atomic, write_json
@@ -109,7 +109,8 @@ def _stage(name: str, weights: Path | None, people: People, part: str, judged: s
 
 def _image(people: People, entry: Mapping[str, Any], size: int) -> torch.Tensor:
     """A picture as the detector is given it, but for its shape: `[3, size, size]`."""
-    pixels = resize(decode_image(str(people.folder / entry["image"]), ImageReadMode.RGB), [size, size]).float() / 255
+    with Image.open(people.folder / entry["image"]) as image:
+        pixels = to_tensor(image.convert("RGB").resize((size, size)))
     return normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 

@@ -46,8 +46,8 @@ class Recipe(BaseModel):
     size: int = Field(256, ge=32, multiple_of=32)
     batch_size: int = Field(8, ge=1)
     lr: float = Field(1e-3, gt=0)
-    overfit_iterations: int = Field(120, ge=1)
-    iterations: int = Field(300, ge=1)
+    overfit_iterations: int = Field(80, ge=10)
+    iterations: int = Field(300, ge=10)
 
 
 class _Watch(Hook):

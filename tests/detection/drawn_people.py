@@ -17,9 +17,9 @@ def draw_people(folder: Path, pictures: int, seed: int = 0) -> Path:
     for number in range(pictures):
         pixels = random.integers(0, 60, (64, 64, 3))
         boxes = []
-        for left in [4, 36] if number % 2 else [20]:
-            x, y = left + int(random.integers(0, 8)), int(random.integers(4, 20))
-            width, height = int(random.integers(12, 18)), int(random.integers(28, 40))
+        for left in [2, 34] if number % 2 else [18]:
+            x, y = left + int(random.integers(0, 6)), int(random.integers(2, 12))
+            width, height = int(random.integers(18, 24)), int(random.integers(40, 52))
             pixels[y : y + height, x : x + width] = random.integers(180, 255, 3)
             boxes.append([x, y, x + width, y + height])
         name = f"images/{number}.png"

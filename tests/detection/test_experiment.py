@@ -22,7 +22,7 @@ from fairnas.pipeline.errors import UserError
 
 from .drawn_people import draw_people
 
-RECIPE = Recipe(size=64, batch_size=8, lr=3e-3, overfit_iterations=60, iterations=40)
+RECIPE = Recipe(size=64, batch_size=8, lr=3e-3, overfit_iterations=80, iterations=60)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_table_is_made(finished: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_a_stopped_training_goes_on(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = RECIPE.model_copy(update={"overfit_iterations": 32, "iterations": 1})
+    recipe = RECIPE.model_copy(update={"overfit_iterations": 32, "iterations": 10})
     seen: list[int] = []
     after = training._Watch.after_train_iter
 
@@ -97,7 +97,7 @@ def test_a_stopped_training_goes_on(people: People, tmp_path: Path, monkeypatch:
     seen.clear()
     stop_at(None)
     (row,) = experiment(people, tmp_path, recipe)["backbones"]
-    assert seen == [*range(25, 32), 0]
+    assert seen == [*range(25, 32), *range(10)]
     assert row["overfit"]["resumed"]
     assert row["overfit"]["loss_first"] is None
     assert not row["train"]["resumed"]
