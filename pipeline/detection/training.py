@@ -47,7 +47,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(8, ge=1)
     lr: float = Field(1e-3, gt=0)
     overfit_iterations: int = Field(80, ge=10)
-    iterations: int = Field(300, ge=10)
+    iterations: int = Field(400, ge=10)
 
 
 class _Watch(Hook):

@@ -5,7 +5,7 @@
 # Usage:   [WHEELS=folder] [PYTHON=python3.11] setup.sh [VENV]      VENV: by default build/venv-openmmlab
 # WHEELS:  a folder with a wheel of onedl-mmcv that has its compiled operators. Without one they are compiled here, once
 #          (20 minutes on 2 cores), and the wheel is kept in the user's cache, by the version of torch.
-# Needs:   a network; to compile, a C++17 compiler.
+# Needs:   a network; to compile, a C++20 compiler.
 # Cost:    a minute or two; under a second where nothing changed.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -55,7 +55,10 @@ compile() {
   # Its setup.py imports pkg_resources, which later versions of setuptools lack.
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'setuptools<81' wheel ninja psutil
   mkdir -p "$1"
-  MMCV_WITH_OPS=1 FORCE_CUDA=0 MAX_JOBS=${MAX_JOBS:-$(nproc)} PATH="$venv/bin:$PATH" \
+  # It asks for C++17, and torch's headers for C++20 since 2.14: of two such options the last holds.
+  printf '#!/bin/sh\nexec %s "$@" -std=c++20\n' "${CXX:-c++}" > "$venv/bin/c++20"
+  chmod +x "$venv/bin/c++20"
+  MMCV_WITH_OPS=1 FORCE_CUDA=0 MAX_JOBS=${MAX_JOBS:-$(nproc)} CXX=$venv/bin/c++20 PATH="$venv/bin:$PATH" \
     "$venv/bin/python" -m pip wheel --quiet --no-deps --no-build-isolation --no-binary onedl-mmcv \
     -c "$here/constraints.txt" --wheel-dir "$1" onedl-mmcv \
     || die "onedl-mmcv cannot be compiled: see above, or give WHEELS= a folder with a wheel of it"
