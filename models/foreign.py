@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .fairnas import PUBLISHED
-from .networks import build_network, parse_network
+from .networks import build_network, initialise_classifier, parse_network
 from .search_space import BENCHMARKS, Architecture, list_spaces
 
 
@@ -101,9 +101,13 @@ def code_of(source: AnyNetwork) -> Path | None:
 def _build_timms(source: TimmModel, kwargs: dict[str, Any]) -> nn.Module:
     given: dict[str, Any] = {key: value for key, value in kwargs.items() if value or not key.endswith("_rate")}
     try:
-        return timm.create_model(source.name, pretrained=False, **given)
+        network = timm.create_model(source.name, pretrained=False, **given)
     except TypeError as error:
         raise ValueError(f"cannot make a network of {source}: {' '.join(str(error).split())}") from error
+    classifier = network.get_classifier()
+    if isinstance(classifier, nn.Linear):  # others have several, or none
+        initialise_classifier(classifier)
+    return network
 
 
 def _import_from_here() -> None:

@@ -308,6 +308,9 @@ class RetrainConfig(Section):
     lr: float = Field(gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(ge=0)
+    clip_grad: float | None = Field(
+        default=None, gt=0, description="length to which a longer gradient, of all weights together, is shortened"
+    )
     sched: Literal["cosine", "tanh", "step", "poly"] = "cosine"
     sched_args: dict[str, float | bool] = {}
     warmup_epochs: int = Field(default=0, ge=0)

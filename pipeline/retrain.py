@@ -151,6 +151,8 @@ class _Learner:
             if self.teacher is not None:
                 loss = self.teacher.mixed(loss, logits, images)
         loss = self.replica.backward(loss, list(self.network.parameters()), self.batch_size)
+        if self.settings.clip_grad is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_grad)
         self.optimizer.step()
         return loss
 

@@ -28,6 +28,8 @@ unshare --net --mount --pid --fork true 2>/dev/null || without_lookalikes "no na
 "$python" -c 'from fairnas.latency_tables.bundle import build_bundle
 for with_loader in (True, False):
     build_bundle("aarch64", with_loader=with_loader)' || without_lookalikes "the bundles cannot be built"
+"$python" -c 'from fairnas.latency_tables.devices.browser_runtime import runtime_files
+runtime_files()' || without_lookalikes "the browser's runtime cannot be downloaded"
 
 exec 9>"$LAB/lock"
 flock --nonblock 9 || die "another run uses $LAB: wait for it, or set FAIRNAS_LAB to another folder"

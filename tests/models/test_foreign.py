@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from fairnas.models import (
     parse_any_network,
 )
 from torch import nn
+from torch.nn import functional
 
 TINY = "test_efficientnet"
 MODULE = '''
@@ -114,6 +116,15 @@ def test_timms_networks_are_built_for_the_classes() -> None:
     network = build_any_network(TimmModel(TINY), num_classes=7, drop_rate=0.3, drop_path_rate=0.0)
     assert classes_of(network, 32) == 7
     assert getattr(network, "drop_rate", None) == 0.3
+
+
+def test_timms_networks_start_where_they_know_nothing() -> None:
+    """At the loss of a guess, log(classes): timm's own initialisation starts few classes at twice that and more."""
+    torch.manual_seed(0)
+    network = build_any_network(TimmModel("mobilenetv2_100"), num_classes=10)
+    with torch.no_grad():
+        loss = functional.cross_entropy(network(torch.randn(16, 3, 64, 64)), torch.arange(16) % 10)
+    assert float(loss) == pytest.approx(math.log(10), rel=0.1)
 
 
 def test_a_rate_that_timms_network_does_not_take() -> None:

@@ -81,6 +81,27 @@ def test_a_users_network_learns(digits: Dataset, module: str, tmp_path: Path) ->
     assert [row["epoch"] for row in rows if "val_top1" in row] == [4, 9, 11]
 
 
+def test_gradients_that_are_clipped_move_weights_no_further(digits: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    start = build_any_network(parse_any_network(NETWORK), num_classes=10)
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    plain = ["retrain.init=weights", f"retrain.weights={tmp_path / 'start.safetensors'}", "retrain.weight_decay=0"]
+    plain += ["retrain.opt=sgd", "retrain.momentum=0", "retrain.opt_args.nesterov=false", "retrain.lr=0.5"]
+    plain += ["retrain.warmup_epochs=0"]
+
+    def moved(folder: Path, *more: str) -> float:
+        train(NETWORK, digits, folder, *plain, *more)
+        weights = load_file(folder / "weights.safetensors")
+        return (
+            sum(float((weights[name] - value.detach()).square().sum()) for name, value in start.named_parameters())
+            ** 0.5
+        )
+
+    steps = -(-len(digits.train) // 256)
+    assert 0 < moved(tmp_path / "clipped", "retrain.clip_grad=0.001") <= 0.5 * 0.001 * steps * 1.01
+    assert moved(tmp_path / "free") > 0.1
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
