@@ -101,7 +101,7 @@ def code_of(source: AnyNetwork) -> Path | None:
 def _build_timms(source: TimmModel, kwargs: dict[str, Any]) -> nn.Module:
     given: dict[str, Any] = {key: value for key, value in kwargs.items() if value or not key.endswith("_rate")}
     try:
-        network = timm.create_model(source.name, pretrained=False, **given)
+        network: Any = timm.create_model(source.name, pretrained=False, **given)
     except TypeError as error:
         raise ValueError(f"cannot make a network of {source}: {' '.join(str(error).split())}") from error
     classifier = network.get_classifier()
