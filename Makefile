@@ -168,7 +168,7 @@ experiment-scoring: setup
 experiment-overhead: setup
 	$(VENV)/bin/python -m fairnas.pipeline.search.overhead $(ARGS)
 
-# Exports exit with 1 where a format was withheld, which is a result.
+# Exports exit with 3 where a format was withheld, which is a result.
 DEPLOYED = runs/deploy
 FORMATS = onnx,onnx-fp16,onnx-int8,tensorrt,tensorrt-fp16,tensorrt-int8,litert,litert-int8
 IMAGENETTE = --target cpu --preset imagenette-cpu --data "$(DATA)"
@@ -177,7 +177,7 @@ LONGER = --set retrain.epochs=24 --set retrain.first_epochs=18 --set retrain.val
 CLIPPED = $(LONGER) --set retrain.clip_grad=1
 TENSORRT = --set 'export.tensorrt.compute_capabilities=[8.6, 8.9]'
 # $(call deploy,NETWORK,OPTIONS)
-deploy = $(VENV)/bin/fairnas export $(1) $(IMAGENETTE) --run "$(DEPLOYED)/$(1)" --format $(FORMATS) $(TENSORRT) $(2) || [ $$? -eq 1 ]
+deploy = $(VENV)/bin/fairnas export $(1) $(IMAGENETTE) --run "$(DEPLOYED)/$(1)" --format $(FORMATS) $(TENSORRT) $(2) || [ $$? -eq 3 ]
 
 experiment-deploy: setup-deploy
 	@if [ -z "$(DATA)" ]; then echo "experiment-deploy: DATA= must name a folder with train/ and val/" >&2; exit 2; fi
@@ -187,7 +187,7 @@ experiment-deploy: setup-deploy
 	$(call deploy,fairnas_c_se,$(CLIPPED) --set export.int8.max_drop=0.015 --hard-swish)
 	$(VENV)/bin/fairnas retrain mobilenetv2_100 $(IMAGENETTE) $(CLIPPED) --run "$(DEPLOYED)/mobilenetv2_100"
 	$(call deploy,mobilenetv2_100)
-	$(VENV)/bin/python -m fairnas.pipeline.deploy_study results/deploy_imagenette.json $(wildcard $(DEPLOYED)/*)
+	$(VENV)/bin/python -m fairnas.pipeline.deploy_study results/deploy_imagenette.json "$(DEPLOYED)"/*
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 # Backbones start from the classifiers that experiment-deploy trained, as far as it did.

@@ -119,10 +119,12 @@ def first_divergence_from_torch(
     expected = module_outputs(network, images, unfolded)
     outputs = {node.output[0]: expected[path] for path, node in last_nodes.items() if path in expected}
     nodes = {name: node.name for node in model.graph.node for name in node.output if name in outputs}
+    nodes = {name: node for name, node in nodes.items() if len(outputs[name]) % len(images) == 0}
     sums, place = _Sums(nodes), 0
     for answered in inner_tensors(model, list(nodes), images, _BATCH) if nodes else ():
         for name in nodes:
-            sums.add(name, outputs[name][place : place + _BATCH].numpy(), answered[name])
+            each = len(outputs[name]) // len(images)  # modules may see an image as several: windows, patches
+            sums.add(name, outputs[name][place * each : (place + _BATCH) * each].numpy(), answered[name])
         place += _BATCH
     return _first([LayerError(node, sums.error(name)) for name, node in nodes.items()], tolerance)
 

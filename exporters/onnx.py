@@ -12,6 +12,8 @@ import onnx
 import torch
 from torch import nn
 
+from .errors import ExportError
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
@@ -69,6 +71,9 @@ def traced(
         opset: ONNX operator set.
         outputs: names of what it gives.
         open_sides: leave height and width open too.
+
+    Raises:
+        ExportError: the network does what ONNX cannot say.
     """
     network.eval()
     sizes = {0: "batch", 2: "height", 3: "width"} if open_sides else {0: "batch"}
@@ -77,14 +82,17 @@ def traced(
         # The exporter that traces takes under 1 s per network here, the one built on torch.export 8 to 20 s, and both
         # leave the same operators.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (torch.zeros(*shape),),
-            buffer,  # pyright: ignore[reportArgumentType]  # this exporter writes to buffers too
-            dynamo=False,
-            opset_version=opset,
-            input_names=["images"],
-            output_names=list(outputs),
-            dynamic_axes={"images": sizes} | {name: {0: "batch"} for name in outputs},
-        )
+        try:
+            torch.onnx.export(
+                network,
+                (torch.zeros(*shape),),
+                buffer,  # pyright: ignore[reportArgumentType]  # this exporter writes to buffers too
+                dynamo=False,
+                opset_version=opset,
+                input_names=["images"],
+                output_names=list(outputs),
+                dynamic_axes={"images": sizes} | {name: {0: "batch"} for name in outputs},
+            )
+        except Exception as error:  # the exporter's own types, and whatever the network raises while it is traced
+            raise ExportError(f"cannot become ONNX: {' '.join(str(error).split())[:300]}") from error
     return onnx.load_from_string(buffer.getvalue())

@@ -40,14 +40,24 @@ def onnx_logits(content: bytes, output: str | None = None) -> Callable[[Tensor],
         output: the name of what it answers with; None for the first.
 
     Raises:
-        ExportError: ONNX Runtime cannot load the model.
+        ExportError: ONNX Runtime cannot load the model; the function raises it where it cannot run it.
     """
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types, which share no base but Exception
         raise ExportError(f"ONNX Runtime cannot load the exported model: {' '.join(str(error).split())}") from error
     wanted = None if output is None else [output]
-    return lambda images: torch.from_numpy(session.run(wanted, {"images": np.ascontiguousarray(images.numpy())})[0])
+
+    def run(images: Tensor) -> Tensor:
+        try:
+            return torch.from_numpy(session.run(wanted, {"images": np.ascontiguousarray(images.numpy())})[0])
+        except Exception as error:
+            shape = "x".join(map(str, images.shape))
+            raise ExportError(
+                f"ONNX Runtime cannot run it on images {shape}: {' '.join(str(error).split())}"
+            ) from error
+
+    return run
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from .passport_page import PAGE
 from .verify_models import check_model
 
 Remeasure: TypeAlias = Callable[[Passport, Path], Iterable[Finding]]
-"""Measures accuracy and parity again; is given the passport and the folder."""
+"""Measures accuracy again; is given the passport and the folder."""
 
 
 def verify(folder: Path, *, allowed_signers: Path | None = None, remeasure: Remeasure | None = None) -> list[Finding]:
@@ -40,7 +40,7 @@ def verify(folder: Path, *, allowed_signers: Path | None = None, remeasure: Reme
     if not (folder / PASSPORT).is_file() and not (folder / SUMS).is_file():
         raise ExportError(f"{folder} is no export: it has neither {PASSPORT} nor {SUMS}")
     if not (folder / SUMS).exists() and (old := _read_version_1(folder / PASSPORT)) is not None:
-        return list(_check_version_1(folder, old))
+        return [*_check_version_1(folder, old), *_check_signature(folder, allowed_signers)]
 
     findings = [*_check_bytes(folder), *_check_signature(folder, allowed_signers)]
     whole = {f.file for f in findings if f.outcome == "ok"} - failures(findings)
@@ -59,9 +59,9 @@ def verify(folder: Path, *, allowed_signers: Path | None = None, remeasure: Reme
             else:
                 findings += check_model(folder / file.path, file.path, record, passport, is_model=position == 0)
     if remeasure is None:
-        findings.append(skipped(PASSPORT, "accuracy and parity", "no images were given to measure them again"))
+        findings.append(skipped(PASSPORT, "accuracy", "no images were given to measure it again"))
     elif failures(findings):
-        findings.append(skipped(PASSPORT, "accuracy and parity", "the files must be whole first"))
+        findings.append(skipped(PASSPORT, "accuracy", "the files must be whole first"))
     else:
         findings += remeasure(passport, folder)
     return findings
@@ -85,6 +85,9 @@ def require_sound(findings: Sequence[Finding]) -> None:
 
 def _check_bytes(folder: Path) -> Iterator[Finding]:
     """Digests of all listed files, and files that are not listed."""
+    if (folder / SUMS).is_symlink():
+        yield failed(SUMS, "form", "it is a link")
+        return
     try:
         listed = parse_sums((folder / SUMS).read_bytes())
     except OSError:
@@ -203,3 +206,5 @@ def _check_version_1(folder: Path, content: dict[str, Any]) -> Iterator[Finding]
         PASSPORT, "schema", "schema version 1, from before there were checksums: only its files' bytes are checked"
     )
     yield from _check_files(folder, files)
+    for name in sorted(_entries(folder) - {file.path for file in files} - {PASSPORT, SIGNATURE}):
+        yield failed(name, "listing", f"it is in the folder and not in {PASSPORT}")

@@ -57,7 +57,7 @@ def check_model(
         is_model: whether it is the format's first file, or one that comes with it.
     """
     if is_model and path.suffix == ".onnx":
-        yield from _check_onnx(path, name, passport)
+        yield from _check_onnx(path, name, record, passport)
     elif is_model and path.suffix == ".tflite":
         yield from _check_litert(path, name, passport)
     elif is_model and path.suffix in ENGINE_SUFFIXES:
@@ -66,7 +66,7 @@ def check_model(
         yield skipped(name, "content", f"nothing but its bytes is checked of this file of {record.format}")
 
 
-def _check_onnx(path: Path, name: str, passport: Passport) -> Iterator[Finding]:
+def _check_onnx(path: Path, name: str, record: FormatRecord, passport: Passport) -> Iterator[Finding]:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
@@ -74,6 +74,7 @@ def _check_onnx(path: Path, name: str, passport: Passport) -> Iterator[Finding]:
         yield failed(name, "ONNX", f"no sound ONNX model: {_line(error)}")
         return
     yield ok(name, "ONNX")
+    yield _compared(name, "precision", _precision(model), record.format.partition("-")[2] or "fp32")
     yield from _check_metadata(name, {entry.key: entry.value for entry in model.metadata_props}, passport)
     side, channels = passport.resolution, len(passport.preprocessing.mean)
     yield _compared(name, "input", [_shape(value) for value in model.graph.input], [[None, channels, side, side]])
@@ -149,6 +150,13 @@ def _count_params(model: onnx.ModelProto) -> int:
             attribute.t for attribute in node.attribute if node.op_type == "Constant" and attribute.HasField("t")
         ]
     return sum(int(np.prod(tensor.dims)) for tensor in tensors if tensor.data_type in _COUNTED)
+
+
+def _precision(model: onnx.ModelProto) -> str:
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "fp16" if halves else "fp32"
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | None]:

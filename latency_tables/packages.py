@@ -103,7 +103,8 @@ def _download(package: Package, what: str, folder: Path) -> Path:
     if package.registry == "npm" and not shutil.which("npm"):
         return _download_without_npm(package, what, folder)
     if package.registry == "npm":
-        argv = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package.name}@{package.version}"]
+        argv = ["npm", "pack", "--silent", "--fetch-retries=1", "--pack-destination", str(folder)]
+        argv.append(f"{package.name}@{package.version}")
     else:
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         # The interpreter does not matter: only the C library inside is used. The pinned wheel is CPython 3.11's.

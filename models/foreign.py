@@ -93,7 +93,7 @@ def code_of(source: AnyNetwork) -> Path | None:
     _import_from_here()
     try:
         found = importlib.util.find_spec(source.module)
-    except (ImportError, ValueError):
+    except (Exception, SystemExit):  # a package is imported to find what is in it
         return None  # which building it explains
     return Path(found.origin) if found and found.origin and Path(found.origin).is_file() else None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 PAUSED = 75  # EX_TEMPFAIL of sysexits.h: try again
+WITHHELD = 3  # some of what was asked for is not there
 
 app = typer.Typer(
     name="fairnas",
@@ -323,6 +324,8 @@ def export(
     fairnas export my_package.my_module:make_network --format onnx
 
     Ours are trained first, unless --weights are given. Others are exported as they are.
+
+    The exit code is 3 where a format that was asked for is withheld.
     """
     given = [*(overrides or []), *_export_overrides(formats, write_anyway, sustained, sign_with)]
     named = _parse_networks(networks)
@@ -345,7 +348,7 @@ def export(
         work.export(chosen, latency_of_each=named is not None, weights=weights)
         withheld = _show_exports(work, list(chosen), as_json)
     if formats is not None and withheld:
-        raise typer.Exit(1)
+        raise typer.Exit(WITHHELD)
 
 
 @app.command()
@@ -621,18 +624,21 @@ def _table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) 
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        cells = [row[column] for column in columns]
-        shown.add_row(
-            *[
-                ", ".join(cell) if isinstance(cell, list) else f"{cell:,}" if isinstance(cell, int) else str(cell)
-                for cell in cells
-            ]
-        )
+        shown.add_row(*(escape(_cell(row[column])) for column in columns))
     type(console)().print(shown)
 
 
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def main() -> None:
-    """Run the command; a user's mistake is one line and exit code 2, Ctrl-C is 130, an agreed pause is 75."""
+    """Run the command.
+
+    A user's mistake is one line and exit code 2, a format that was withheld is 3, Ctrl-C is 130, an agreed pause is 75.
+    """
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

@@ -98,12 +98,13 @@ def to_markdown(figures: dict[str, Any]) -> str:
         "| network | epochs | format | top-1 | before | same answer | 96 px | 224 px | MB |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    notes: list[str] = []
+    notes: dict[str, list[str]] = {}
     for row in figures["rows"]:
         mark = ""
         if row["reason"]:
-            notes.append(f"{row['model']}, {row['format']}: {row['status'].replace('_', ' ')}: {row['reason']}")
-            mark = f" ({row['status'].replace('_', ' ')})"
+            status = row["status"].replace("_", " ")
+            notes.setdefault(f"{status}: {row['reason']}", []).append(f"`{row['model']}` `{row['format']}`")
+            mark = f" ({status})"
         cells = [
             f"`{row['model']}`",
             str(row["epochs"]),
@@ -117,8 +118,12 @@ def to_markdown(figures: dict[str, Any]) -> str:
     device = figures["device"]
     return (
         f"Imagenette, trained and judged at 96 px on {images:,} validation images, one seed; {figures['latency']} "
-        f"({device['name']}).\n\n" + "\n".join(lines) + "".join(f"\n\n{note}." for note in dict.fromkeys(notes))
+        f"({device['name']}).\n\n" + "\n".join(lines) + "".join(_note(*each) for each in notes.items())
     )
+
+
+def _note(reason: str, of: list[str]) -> str:
+    return f"\n\n{reason[0].upper()}{reason[1:].removesuffix('.')}: {', '.join(of)}."
 
 
 def _percent(share: float | None) -> str:

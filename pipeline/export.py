@@ -12,9 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from torch import Tensor
 
 from ..exporters import ExportError
+from ..exporters.checksums import SIGNATURE
 from ..exporters.deployable import Exported
 from ..exporters.export_folder import write_export_folder
 from ..exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, accuracy, judge_format
@@ -39,6 +41,7 @@ from .config import Config
 from .console import console, progress_bar
 from .data import eval_batches
 from .divergences import first_diverging_layer
+from .errors import UserError
 from .export_latency import litert_latency_here, measured_latencies
 from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
@@ -84,7 +87,7 @@ def export(
     lineage: Mapping[str, Any],
     workspace: Workspace,
 ) -> tuple[str, ...]:
-    """Write the formats that pass, `passport.json`, `passport.html` and `SHA256SUMS`.
+    """Write the formats that pass, and what speaks of them and of those that do not: passport, page, checksums.
 
     Args:
         subject: what is exported.
@@ -97,13 +100,13 @@ def export(
         workspace: where to write.
 
     Returns:
-        Names of the models that were written.
+        Names of the models that were written, and of the signature.
 
     Raises:
-        ExportError: not one of the formats can be handed over; nothing is written.
+        ExportError: not one of the formats can be handed over.
     """
     _Export(subject, formats, config, target, prediction, device, workspace).run(lineage)
-    names = sorted(path.name for path in workspace.folder.glob("model.*"))
+    names = sorted(path.name for pattern in ("model.*", SIGNATURE) for path in workspace.folder.glob(pattern))
     return tuple(names)
 
 
@@ -137,13 +140,11 @@ class _Export:
                 bar.advance(name)
             self._tune(maker, candidates)
             bar.advance("latency", by=0)
-            candidates = self._judged_by_speed(self._timed(candidates))
+            candidates = self._timed(maker, candidates)
         records = [self._record(name, candidate) for name, candidate in candidates.items()]
         refused = [record for record in records if record.status == "withheld"]
-        if len(refused) == len(records):
-            raise ExportError("; ".join(f"{record.format}: {record.reason}" for record in refused))
         for record in refused:
-            console.print(f"[yellow]        {record.format} is withheld: {record.reason}[/]")
+            console.print(f"[yellow]        {record.format} is withheld: {escape(str(record.reason))}[/]")
         for candidate, record in zip(candidates.values(), records, strict=True):
             if candidate.exported is not None and record.files:
                 for file, content in candidate.exported.files.items():
@@ -152,12 +153,16 @@ class _Export:
         key = Path(self.settings.sign_with).expanduser() if self.settings.sign_with else None
         write_export_folder(self.workspace.folder, self._passport(records, lineage), key)
         shutil.rmtree(self.workspace.folder / TUNING, ignore_errors=True)
+        if len(refused) == len(records):
+            raise ExportError("; ".join(f"{record.format}: {record.reason}" for record in refused))
 
     def _candidate(self, maker: FormatMaker, name: FormatName) -> Candidate:
         try:
-            exported = maker.make(name)
-        except ExportError as error:
+            return self._judged(maker, name, maker.make(name))
+        except ExportError as error:  # which one format raises must not keep the others
             return Candidate(None, Judgement(reason=str(error)))
+
+    def _judged(self, maker: FormatMaker, name: FormatName, exported: Exported) -> Candidate:
         after = accuracy(exported.run, self._labelled()) if exported.run and self.subject.knows_classes else None
         judgement = judge_format(
             self.subject.deployable,
@@ -180,44 +185,49 @@ class _Export:
             for name in INT8
             if (candidate := candidates.get(name)) and candidate.judgement.reason and candidate.exported
         ]
-        if not lossy or not maker.tune():
+        try:
+            if not lossy or not maker.tune():
+                return
+        except UserError as error:  # a network that cannot be followed can still be handed over as it is
+            console.print(f"[yellow]        not fine-tuned for 8 bits: {escape(str(error))}[/]")
             return
         for name, untuned in lossy:
             tuned = self._candidate(maker, name)
-            if tuned.exported and maker.selection_top1(tuned.exported) > maker.selection_top1(untuned):
-                candidates[name] = tuned
+            if tuned.exported is None:
+                continue
+            before, after = (maker.selection_top1(each) for each in (untuned, tuned.exported))
+            if after > before or (after == before and tuned.judgement.reason is None):
+                told = {"fine_tuned": self.settings.tune.model_dump(), "selection_top1_untuned": before}
+                candidates[name] = replace(tuned, exported=replace(tuned.exported, facts=tuned.exported.facts | told))
 
-    def _timed(self, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
+    def _timed(self, maker: FormatMaker, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
         """With latencies: measured of ONNX files, in turns; predicted of the network as it is."""
         made = {name: candidate.exported for name, candidate in candidates.items() if candidate.exported}
         models = {name: exported.model for name, exported in made.items() if name.startswith("onnx")}
+        if "onnx-int8" in models:
+            models.setdefault("onnx", maker.float_onnx)  # which it must be faster than
         shape = self.subject.deployable.input_shape
         measured = measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
         for name, exported in made.items():
             if name.startswith("litert") and exported.run is not None:
                 measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
         first = [self.prediction] if self.prediction else []
-        return {
+        timed: dict[FormatName, Candidate] = {
             name: replace(candidate, latency=(*(first if name == "onnx" else ()), *measured.get(name, ())))
             for name, candidate in candidates.items()
         }
+        if "onnx-int8" in measured:
+            before, after = measured["onnx"][-1], measured["onnx-int8"][-1]
+            timed["onnx-int8"] = self._judged_by_speed(timed["onnx-int8"], before, after)
+        return timed
 
-    def _judged_by_speed(self, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
+    def _judged_by_speed(self, candidate: Candidate, before: LatencyRecord, after: LatencyRecord) -> Candidate:
         """8 bits are for speed: on the machine that they were made for, they must have it."""
-        int8 = candidates.get("onnx-int8")
-        if self.target.device_kind != "host" or int8 is None or not int8.latency or int8.judgement.reason:
-            return candidates
-        before = candidates["onnx"].latency if "onnx" in candidates else ()
-        if not before:
-            return candidates
-        speedup = before[-1].latency_ms / int8.latency[-1].latency_ms
-        if speedup >= self.settings.int8.min_speedup:
-            return candidates
-        reason = f"{speedup:.2f} times as fast as float here (limit {self.settings.int8.min_speedup:g})"
-        judged: dict[FormatName, Candidate] = {
-            "onnx-int8": replace(int8, judgement=replace(int8.judgement, reason=reason))
-        }
-        return candidates | judged
+        speedup, least = before.latency_ms / after.latency_ms, self.settings.int8.min_speedup
+        if self.target.device_kind != "host" or candidate.judgement.reason or speedup >= least:
+            return candidate
+        reason = f"{speedup:.2f} times as fast as float here (limit {least:g})"
+        return replace(candidate, judgement=replace(candidate.judgement, reason=reason))
 
     def _record(self, name: FormatName, candidate: Candidate) -> FormatRecord:
         exported, found = candidate.exported, candidate.judgement

@@ -10,9 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
+from rich.markup import escape
+
+from ..exporters import ExportError
+from ..exporters.checksums import fingerprint
 from ..latency_tables import (
     Device,
     DeviceOptions,
+    LatencyError,
     LatencyTable,
     Plan,
     Predictor,
@@ -439,10 +444,19 @@ class Pipeline:
             latency_of_each: `latency` was given these networks.
             weights: file of the weights; None takes what `retrain` trained, or random ones of a network that is not
                 ours and was not trained here.
+
+        Raises:
+            ExportError: some of them can be handed over in no format; the others are there.
         """
+        refused: list[str] = []
         for name, source in networks.items():
             table_stage = f"latency/{name}" if latency_of_each else "picks"
-            self._export(name, source, table_stage, weights)
+            try:
+                self._export(name, source, table_stage, weights)
+            except ExportError as error:  # which keeps none of the others
+                refused.append(f"{name}: {error}")
+        if refused:
+            raise ExportError("; ".join(refused))
 
     def _export(self, name: str, source: AnyNetwork, table_stage: str, given: Path | None) -> None:
         config, kind = self.config, self._kind_of_weights(name, source, given)
@@ -455,6 +469,8 @@ class Pipeline:
             inputs["weights"] = sha256_file(weights)
         if (code := code_of(source)) is not None:
             inputs["code"] = sha256_file(code)
+        if config.export.sign_with is not None:
+            inputs["signer"] = fingerprint(Path(config.export.sign_with).expanduser())
         if isinstance(source, Architecture):
             inputs["latency"] = self.run.digest(table_stage, "table.json")
 
@@ -462,7 +478,11 @@ class Pipeline:
             subject = open_subject(name, source, weights, kind, config, self.dataset)
             prediction = None
             if isinstance(source, Architecture):
-                prediction = predicted_latency(self.target, self._predictor(table_stage), self._blocks(source))
+                blocks = self._blocks(source, len(subject.deployable.classes))
+                try:
+                    prediction = predicted_latency(self.target, self._predictor(table_stage), blocks)
+                except LatencyError as error:  # given weights may be of other classes than the table's last block
+                    console.print(f"[yellow]        no latency is predicted: {escape(str(error))}[/]")
             lineage = self._lineage(f"retrain/{name}", inputs)
             return export.export(subject, formats, config, self.target, prediction, self.device, lineage, workspace)
 
@@ -487,9 +507,18 @@ class Pipeline:
     def _kind_of_weights(self, name: str, source: AnyNetwork, given: Path | None) -> Weights:
         if given is not None:
             return "given"
-        if f"retrain/{name}" in self.run.manifest["stages"]:
+        trained = self.run.manifest["stages"].get(f"retrain/{name}")
+        if trained is not None:
+            self._check_trained_here(name, source, trained["inputs"])
             return "trained"
         return "given" if isinstance(source, UserModel) else "random"  # a user's module may load what it likes
+
+    def _check_trained_here(self, name: str, source: AnyNetwork, inputs: Mapping[str, str]) -> None:
+        """Ours were just trained, or found to be; others are taken as they are, which may be of long ago."""
+        if inputs["dataset"] != self.dataset.digest:
+            raise UserError(f"{name} was trained on other images here: train it on these, or name another --run")
+        if (code := code_of(source)) is not None and inputs.get("code") not in (None, sha256_file(code)):
+            raise UserError(f"{code} changed since {name} was trained: train it again, or give its --weights")
 
     def _lineage(self, retrained: str, inputs: Mapping[str, str]) -> dict[str, Any]:
         """From the images to what is exported: digests, the keys of the stages on the way, versions and machine."""
@@ -525,9 +554,9 @@ class Pipeline:
             )
         )
 
-    def _blocks(self, architecture: Architecture) -> tuple[Block, ...]:
+    def _blocks(self, architecture: Architecture, num_classes: int | None = None) -> tuple[Block, ...]:
         space = get_space(architecture.space).scaled(self.config.deploy.width)
-        return space.blocks(architecture, self.config.deploy.resolution, len(self.dataset.classes))
+        return space.blocks(architecture, self.config.deploy.resolution, num_classes or len(self.dataset.classes))
 
     def _latency_stage(
         self,
@@ -658,11 +687,18 @@ def ours(networks: Mapping[str, AnyNetwork]) -> dict[str, Architecture]:
 
 
 def hard_swish_networks(networks: Mapping[str, AnyNetwork]) -> dict[str, AnyNetwork]:
-    """Networks with hard-Swish in the place of Swish, under names that say so; those without Swish as they are."""
-    return {
-        f"{name}_hswish" if _has_swish(source) else name: source.with_hard_swish() if _has_swish(source) else source
-        for name, source in networks.items()
-    }
+    """Networks with hard-Swish in the place of Swish, under names that say so; those without Swish as they are.
+
+    Raises:
+        UserError: another of the networks is called so.
+    """
+    replaced: dict[str, AnyNetwork] = {}
+    for name, source in networks.items():
+        new = f"{name}_hswish" if _has_swish(source) else name
+        if new in replaced or (new != name and new in networks):
+            raise UserError(f"{name} with hard-Swish is called {new}, as another of these networks: export one of them")
+        replaced[new] = source.with_hard_swish() if _has_swish(source) else source
+    return replaced
 
 
 def _has_swish(source: AnyNetwork) -> TypeGuard[Architecture]:

@@ -107,7 +107,7 @@ class _Tuning:
             betas=(settings.momentum, 0.999),
             weight_decay=settings.weight_decay,
         )
-        self.steps_per_epoch = batches_per_epoch(len(dataset.full_train), settings.batch_size)
+        self.steps_per_epoch = batches_per_epoch(len(dataset.train), settings.batch_size)
         self.total = settings.epochs * self.steps_per_epoch
         self.scheduler = make_scheduler(
             self.optimizer, "cosine", epochs=settings.epochs, warmup_epochs=0, steps_per_epoch=self.steps_per_epoch
@@ -142,15 +142,15 @@ class _Tuning:
 
     def _calibrate(self) -> None:
         """Take ranges as the exporter will: in the float network, from training images."""
-        count = len(self.dataset.full_train)
+        count = len(self.dataset.train)
         spread = torch.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).long()
-        chosen = self.dataset.full_train.subset(spread)
+        chosen = self.dataset.train.subset(spread)
         batches = eval_batches(chosen, batch_size=self.settings.batch_size, resolution=self.resolution)
         take_ranges(self.simulated, (images.to(self.device) for images, _ in batches))
 
     def _run_epoch(self, epoch: int, bar: Bar) -> None:
         batches = train_batches(
-            self.dataset.full_train,
+            self.dataset.train,
             batch_size=self.settings.batch_size,
             resolution=self.resolution,
             augment=Augment(**self.settings.augment.model_dump()),

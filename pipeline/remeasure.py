@@ -1,4 +1,4 @@
-"""`fairnas verify --data`: accuracy and parity of exported files, measured again on the user's images."""
+"""`fairnas verify --data`: accuracy of exported files, measured again on the user's images."""
 
 from __future__ import annotations
 

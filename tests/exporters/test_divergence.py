@@ -8,8 +8,10 @@ import math
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 from fairnas.exporters.divergence import WORST, first_divergence, first_divergence_from_torch, layer_errors
+from fairnas.exporters.onnx import traced
 from fairnas.exporters.onnx_fp16 import FILE, to_fp16
 from torch import nn
 
@@ -91,6 +93,13 @@ def test_what_is_no_number_diverges_and_is_worst() -> None:
         assert found is not None
         assert found.layer == layer
         assert math.isnan(found.worst[0].error)
+
+
+def test_modules_that_see_an_image_as_several_patches_raise_no_false_alarm() -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("mobilevit_xxs", num_classes=3).eval()
+    content = traced(network, (1, 3, 64, 64)).SerializeToString()
+    assert first_divergence_from_torch(network, content, torch.randn(6, 3, 64, 64), 1e-3) is None
 
 
 def test_another_network_diverges_in_its_first_layer() -> None:

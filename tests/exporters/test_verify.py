@@ -57,12 +57,12 @@ def test_a_sound_export_has_nothing_wrong_and_every_check_was_made(whole: Path) 
     findings = verify(whole)
     require_sound(findings)
     made = {(finding.file, finding.what) for finding in findings if finding.outcome == "ok"}
-    of_model = ("bytes", "passport", "ONNX", "preprocessing", "classes", "input", "output", "parameters", "run")
-    assert made >= {("model.onnx", what) for what in of_model}
+    of_model = ("bytes", "passport", "ONNX", "precision", "preprocessing", "classes", "input", "output", "parameters")
+    assert made >= {("model.onnx", what) for what in (*of_model, "run")}
     assert made >= {("SHA256SUMS", "form"), ("passport.json", "schema"), ("passport.html", "passport")}
     assert not HAS_SSH or made >= {("SHA256SUMS.sig", "signature"), ("SHA256SUMS.sig", "signer")}
     assert [(f.what, f.reason) for f in findings if f.outcome == "skipped" and f.file == "passport.json"] == [
-        ("accuracy and parity", "no images were given to measure them again")
+        ("accuracy", "no images were given to measure it again")
     ]
 
 
@@ -183,6 +183,7 @@ def _replace_model(folder: Path, content: bytes) -> None:
         (lambda p: p["classes"].append("elk") or p.update(num_classes=5), "output"),
         (lambda p: p.update(params=2 * p["params"]), "parameters"),
         (lambda p: p.update(params=p["params"] // 2), "parameters"),
+        (lambda p: p["formats"][0].update(format="onnx-fp16"), "precision"),
         (lambda p: p["formats"][0]["files"][0].update(bytes=1), "passport"),
         (lambda p: p["formats"][0]["files"][0].update(sha256="0" * 64), "passport"),
     ],
@@ -303,12 +304,22 @@ def test_a_folder_of_schema_version_1_is_read_as_far_as_it_goes(tmp_path: Path) 
     findings = verify(tmp_path)
     require_sound(findings)
     assert [f.reason for f in findings if f.outcome == "skipped"] == [
-        "schema version 1, from before there were checksums: only its files' bytes are checked"
+        "schema version 1, from before there were checksums: only its files' bytes are checked",
+        "there is none",
     ]
+    (tmp_path / "signers").write_text("me ssh-ed25519 AAAA\n")
+    assert failures(verify(tmp_path, allowed_signers=tmp_path / "signers")) == {"SHA256SUMS.sig", "signers"}
+    (tmp_path / "signers").unlink()
     (tmp_path / "model.onnx").write_bytes(content[:-1] + b"x")
     assert failures(verify(tmp_path)) == {"model.onnx"}
     (tmp_path / "passport.json").write_text('{"schema_version": 1, "files": [3]}')
     assert failures(verify(tmp_path)) == {"passport.json"}
+
+
+def test_checksums_that_lie_elsewhere_are_told(folder: Path, tmp_path: Path) -> None:
+    (folder / "SHA256SUMS").rename(tmp_path / "elsewhere")
+    (folder / "SHA256SUMS").symlink_to(tmp_path / "elsewhere")
+    assert "SHA256SUMS" in failures(verify(folder))
 
 
 def test_a_folder_that_is_no_export_is_an_error(tmp_path: Path) -> None:

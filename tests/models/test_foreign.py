@@ -181,6 +181,12 @@ def test_the_code_of_a_users_network_is_known(module: str, tmp_path: Path) -> No
     assert code_of(PUBLISHED["fairnas_a"]) is None
 
 
+def test_the_code_of_a_package_that_cannot_be_imported_is_unknown(tmp_path: Path, module: str) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("raise RuntimeError('no')")
+    assert code_of(UserModel("broken.networks", "make")) is None
+
+
 @pytest.mark.parametrize(
     ("attribute", "message"),
     [

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +30,13 @@ import torch
 def make(num_classes=10):
     torch.manual_seed(0)
     return timm.create_model("mobilenetv2_035", num_classes=num_classes)
+
+class Fixed(torch.nn.Sequential):
+    # Works with one image at a time once it is traced.
+    def forward(self, x):
+        return super().forward(x).reshape(int(x.shape[0]), 10)
+
+fixed = Fixed(torch.nn.Conv2d(3, 10, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
 
 not_a_network = 3
 """
@@ -114,7 +124,7 @@ def test_given_weights_are_not_trained(fairnas: Command) -> None:
 def test_what_fails_is_withheld_unless_forced(fairnas: Command) -> None:
     impossible = ("--set", "export.tolerance=1e-12")  # less than rounding
     code, output = fairnas(*exporting("mine:make", "--format", "onnx,onnx-fp16", *impossible))
-    assert code == 1, output
+    assert code == cli.WITHHELD, output
     assert statuses("mine-make")["onnx"] == "withheld"
     assert not (Path("run/export/mine-make/model.onnx")).exists()
     assert "largest relative difference" in output
@@ -122,6 +132,64 @@ def test_what_fails_is_withheld_unless_forced(fairnas: Command) -> None:
     assert code == 0, output
     assert statuses("mine-make")["onnx"] == "forced"
     assert not failures(verify(Path("run/export/mine-make")))
+
+
+def test_where_nothing_is_handed_over_the_passport_says_why_and_other_networks_leave(fairnas: Command) -> None:
+    fast = ("--set", "export.int8.min_speedup=1000")
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx-int8"), *fast)
+    assert code == 2, output
+    assert "times as fast as float here (limit 1000)" in output
+    (record,) = passport("mine-make")["formats"]
+    assert record["status"] == "withheld"
+    assert record["parity"]["images"] == 64
+    code, output = fairnas(*exporting("mine:fixed", "mine:make", "--format", "onnx"))
+    assert code == 2, output
+    assert "mine-fixed: onnx: ONNX Runtime cannot run it on images" in output
+    assert statuses("mine-make") == {"onnx": "written"}
+
+
+def test_what_was_trained_on_other_images_is_not_taken_for_these(fairnas: Command) -> None:
+    tiny = ("--preset", "tiny", "--target", "cpu", "--run", "run")
+    quick = ("retrain.init=scratch", "retrain.epochs=1", "retrain.batch_size=256")
+    code, output = fairnas("retrain", "mine:make", *tiny, *(f"--set={each}" for each in quick))
+    assert code == 0, output
+    manifest = Path("run/manifest.json")
+    manifest.write_text(re.sub(r'("dataset": ")[0-9a-f]{8}', r"\g<1>00000000", manifest.read_text()))
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx"))
+    assert code == 2
+    assert "mine-make was trained on other images here" in output
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
+def test_what_is_there_already_is_signed_when_asked(fairnas: Command) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key"], check=True)
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx"))
+    assert code == 0, output
+    signature = Path("run/export/mine-make/SHA256SUMS.sig")
+    for _ in range(2):
+        assert fairnas(*exporting("mine:make", "--format", "onnx", "--sign-with", "key"))[0] == 0
+        assert passport("mine-make")["signed_by"].startswith("SHA256:")
+        signature.unlink()
+    code, output = fairnas(*exporting("mine:make", "--format", "onnx", "--sign-with", "nowhere"))
+    assert code == 2
+    assert "no ssh key nowhere" in output
+
+
+def test_two_networks_that_would_have_one_name(fairnas: Command) -> None:
+    both = ("fairnas_c_se", "fairnas_c_se_hswish", "--hard-swish", "--set", "retrain.init=scratch")
+    code, output = fairnas(*exporting(*both, "--format", "onnx"))
+    assert code == 2
+    assert "fairnas_c_se with hard-Swish is called fairnas_c_se_hswish" in output
+    assert not Path("run/retrain").exists()
+
+
+def test_verify_names_a_file_whatever_it_is_called(fairnas: Command) -> None:
+    assert fairnas(*exporting("mine:make", "--format", "onnx"))[0] == 0
+    strange = Path("run/export/mine-make/[bold]x[y]")
+    strange.write_text("")
+    code, output = fairnas("verify", str(strange.parent))
+    assert code == 2
+    assert f"does not verify: {strange.name}" in output
 
 
 def test_verify_names_a_flipped_byte(fairnas: Command) -> None:

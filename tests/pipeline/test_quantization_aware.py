@@ -36,7 +36,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="module")
 def few_digits(digits: Dataset) -> Dataset:
-    return replace(digits, full_train=digits.full_train.subset(range(200)), val=digits.val.subset(range(50)))
+    return replace(digits, train=digits.train.subset(range(200)), val=digits.val.subset(range(50)))
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 def test_tuning_wins_back_what_int8_loses(trained: nn.Module, digits: Dataset, tmp_path: Path) -> None:
     network = unbalanced(trained, spread=300)
-    spread = torch.linspace(0, len(digits.full_train) - 1, 256).long()
-    ((images, labels),) = eval_batches(digits.full_train.subset(spread), batch_size=256, resolution=RESOLUTION)
+    spread = torch.linspace(0, len(digits.train) - 1, 256).long()
+    ((images, labels),) = eval_batches(digits.train.subset(spread), batch_size=256, resolution=RESOLUTION)
 
     def accuracy(forward: Any) -> float:
         return top1(forward, digits.val, 256, RESOLUTION, torch.device("cpu"))
