@@ -418,7 +418,7 @@ class Int8Config(Section):
 
     calibration_images: int = Field(default=256, ge=8, description="training images that ranges are taken from")
     selection_images: int = Field(
-        default=512, ge=8, description="held-out training images that ways of quantising are compared on"
+        default=512, ge=8, description="training images, set apart from those, that ways of quantising are compared on"
     )
     methods: list[Literal["minmax", "percentile", "entropy"]] = Field(
         default=["minmax", "percentile", "entropy"], min_length=1, description="of calibration: the best is taken"

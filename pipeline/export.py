@@ -178,7 +178,7 @@ class _Export:
     def _tune(self, maker: FormatMaker, candidates: dict[FormatName, Candidate]) -> None:
         """Where 8 bits lose too much, make them of the network fine-tuned for them, and keep what answers better.
 
-        Better on held-out training images: nothing is chosen by the validation images.
+        Better on training images that were set apart: nothing is chosen by the validation images.
         """
         lossy: list[tuple[FormatName, Exported]] = [
             (name, candidate.exported)
