@@ -190,21 +190,20 @@ experiment-deploy: setup-deploy
 	$(VENV)/bin/python -m fairnas.pipeline.deploy_study results/deploy_imagenette.json "$(DEPLOYED)"/*
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
-# Backbones start from the classifiers that experiment-deploy trained, as far as it did.
+# Backbones start from the classifiers that experiment-deploy trained, as far as it did. The operators of onedl-mmcv are
+# compiled for CPUs.
 OPENMMLAB = build/venv-openmmlab
 openmmlab: setup
 	tests/openmmlab/setup.sh $(OPENMMLAB)
 
-TRAINED = $(foreach each,fairnas_a fairnas_c fairnas_c_se mobilenetv2_100,$(wildcard $(DEPLOYED)/$(each)/retrain/$(each)/weights.safetensors))
+TRAINED = $(if $(wildcard $(DEPLOYED)/*/retrain/*/weights.safetensors),--weights "$(DEPLOYED)/{name}/retrain/{name}/weights.safetensors")
 
 experiment-detection: openmmlab
-	$(OPENMMLAB)/bin/python -m fairnas.pipeline.detection --data "$(or $(DATA),penn-fudan)" \
-	  $(foreach file,$(TRAINED),--weights "$(notdir $(patsubst %/,%,$(dir $(file))))=$(file)") $(ARGS)
+	CUDA_VISIBLE_DEVICES= $(OPENMMLAB)/bin/python -m fairnas.pipeline.detection --data "$(or $(DATA),penn-fudan)" $(TRAINED) $(ARGS)
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 experiment-segmentation: setup
-	$(VENV)/bin/python -m fairnas.pipeline.segmentation --data "$(or $(DATA),camvid)" \
-	  --weights "$(DEPLOYED)/{name}/retrain/{name}/weights.safetensors" $(ARGS)
+	$(VENV)/bin/python -m fairnas.pipeline.segmentation --data "$(or $(DATA),camvid)" $(TRAINED) $(ARGS)
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 bench: setup

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.features import PAPER_OUT_INDICES, build_features, channels, modules_until
@@ -103,6 +103,11 @@ class FairNAS(BaseModule):
     def train(self, mode: bool = True) -> FairNAS:
         """As any module's, but frozen stages stay in evaluation mode, and with `norm_eval` all batch norm does."""
         super().train(mode)
+        if lost := [name for name, module in self.named_modules() if _lost_activation(module)]:
+            raise ExportError(
+                f"{lost[0]} became a SyncBatchNorm without its activation: leave sync_bn out of the config, or convert "
+                "the model with timm.layers.convert_sync_batchnorm"
+            )
         for module in self.frozen:
             module.eval()
         if self.norm_eval:
@@ -110,3 +115,8 @@ class FairNAS(BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+
+def _lost_activation(module: nn.Module) -> bool:
+    """PyTorch's and MMEngine's conversions keep the activation inside timm's norms, and never call it."""
+    return type(module) is nn.SyncBatchNorm and any(True for _ in module.children())

@@ -53,8 +53,11 @@ def build_features(
     if location not in LOCATIONS:
         raise ValueError(f"unknown feature_location '{feature_location}': choose from {', '.join(LOCATIONS)}")
     indices = tuple(out_indices)
-    if not indices or any(index not in range(5) for index in indices) or list(indices) != sorted(set(indices)):
+    known = all(type(index) is int and index in range(5) for index in indices)
+    if not indices or not known or list(indices) != sorted(set(indices)):
         raise ValueError(f"out_indices {list(indices)}: name some of 0 to 4 (strides 2 to 32), in order")
+    if not width > 0:
+        raise ValueError(f"width {width}: it must be positive")
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride {output_stride}: choose from 8, 16, 32")
     source = parse_any_network(network)

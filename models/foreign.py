@@ -104,7 +104,7 @@ def _build_timms(source: TimmModel, kwargs: dict[str, Any]) -> nn.Module:
         network: Any = timm.create_model(source.name, pretrained=False, **given)
     except TypeError as error:
         raise ValueError(f"cannot make a network of {source}: {' '.join(str(error).split())}") from error
-    classifier = network.get_classifier()
+    classifier = None if kwargs.get("features_only") else network.get_classifier()
     if isinstance(classifier, nn.Linear):  # others have several, or none
         initialise_classifier(classifier)
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -59,3 +60,22 @@ def _other_classes(network: nn.Module, weights: dict[str, Tensor], own: dict[str
     shapes = [(own[name].shape, weights[name].shape) for name in names if name in weights]
     other = any(ours[0] != theirs[0] and ours[1:] == theirs[1:] for ours, theirs in shapes)
     return names if other or not shapes else []
+
+
+def given_weights(template: str | None, names: Sequence[str]) -> dict[str, Path]:
+    """Files of those of the networks that have one.
+
+    Args:
+        template: their path, with `{name}` in the place of a network's name; None for no files.
+        names: of the networks.
+
+    Raises:
+        UserError: none of them has a file there.
+    """
+    if template is None:
+        return {}
+    paths = {name: Path(template.replace("{name}", name)) for name in names}
+    found = {name: path for name, path in paths.items() if path.is_file()}
+    if not found:
+        raise UserError(f"--weights {template}: there is no such file for any of {', '.join(names)}")
+    return found

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ...exporters import ExportError
 from ..errors import UserError
 from ..provenance import ROOT
+from ..weights import given_weights
 from .markdown import to_markdown
 from .people import load_people
 
@@ -23,8 +24,7 @@ DEFAULT_BACKBONES = "fairnas_a,fairnas_b,fairnas_c,fairnas_c_se,mobilenetv2_100"
 def main(
     data: Annotated[Path, typer.Option(help="A folder with annotations.json and pictures, as Penn-Fudan's.")],
     weights: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="A trained classifier of a backbone; without, it starts at random."),
+        str | None, typer.Option(help="Trained classifiers: a path with {name} in the backbone's place.")
     ] = None,
     backbones: Annotated[str, typer.Option(help="Names, with commas between.")] = DEFAULT_BACKBONES,
     settings: Annotated[
@@ -36,26 +36,27 @@ def main(
     out: Annotated[Path, typer.Option(help="Where to write the results.")] = RESULTS,
 ) -> None:
     """RetinaNet with several backbones under one recipe: results/detection.json and its table."""
-    files = {name: Path(path) for name, path in _pairs(weights or [], "--weights", "NAME=FILE").items()}
+    names = backbones.split(",")
+    files = given_weights(weights, names)
     people = load_people(data, seed)
     # These import MMDetection, which takes seconds, and may not be installed.
     from .experiment import run_experiment
     from .training import Recipe
 
     try:
-        recipe = Recipe.model_validate(_pairs(settings or [], "--set", "KEY=VALUE"))
+        recipe = Recipe.model_validate(_pairs(settings or []))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
-    figures = run_experiment(people, backbones.split(","), files, recipe, seed=seed, folder=run, out=out)
+    figures = run_experiment(people, names, files, recipe, seed=seed, folder=run, out=out)
     print(json.dumps({"path": str(out)}))
     print(to_markdown(figures))
 
 
-def _pairs(texts: list[str], option: str, form: str) -> dict[str, str]:
+def _pairs(texts: list[str]) -> dict[str, str]:
     """`KEY=VALUE` texts."""
     if wrong := [text for text in texts if "=" not in text]:
-        raise UserError(f"{option} {wrong[0]}: expected {form}")
+        raise UserError(f"--set {wrong[0]}: expected KEY=VALUE")
     return dict(text.split("=", 1) for text in texts)  # pyright: ignore[reportArgumentType]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...latency_tables.files import sha256_json
+from ...latency_tables.files import sha256_file, sha256_json
 from ..errors import UserError
 
 OVERFIT = 8
@@ -30,10 +31,13 @@ class People:
     folder: Path
     parts: dict[str, list[dict[str, Any]]]
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Of the annotations and how they are split."""
-        return sha256_json(self.parts)
+        """Of the pictures, their annotations, and how they are split."""
+        pictures = {
+            entry["image"]: sha256_file(self.folder / entry["image"]) for each in self.parts.values() for entry in each
+        }
+        return sha256_json([self.parts, pictures])
 
     def coco(self, part: str) -> dict[str, Any]:
         """A part in COCO's format: boxes are `[x, y, width, height]` in pixels."""

@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
@@ -58,9 +59,18 @@ class _Watch(Hook):
         self.losses: list[float] = []
         self.metrics: dict[str, float] | None = None
 
+    def before_train(self, runner: Any) -> None:
+        self._seed(runner)
+
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.losses.append(outputs["loss"].item())
         self.bar.advance(f"loss {self.losses[-1]:.3f}")
+        self._seed(runner)
+
+    @staticmethod
+    def _seed(runner: Any) -> None:
+        """Which pictures of the next batch are mirrored follows from its number: the same after an interruption."""
+        np.random.seed((runner.seed + 1_000_003 * (runner.iter + 1)) % 2**32)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         self.metrics = metrics
@@ -82,8 +92,9 @@ def train_and_judge(
         folder: for checkpoints; what an interrupted call left here is gone on with.
 
     Returns:
-        The detector, in evaluation mode, and `ap`, `ap50`, `ap75`, `loss_first`, `loss_last` (means of ten iterations)
-        and `seconds` of training and judging; after an interruption these count from there, and no first loss is known.
+        The detector, on the CPU in evaluation mode, and `ap`, `ap50`, `ap75`, `loss_first`, `loss_last` (means of ten
+        iterations) and `seconds` of training and judging; after an interruption these count from there, and no first
+        loss is known.
     """
     config = _config(arch, weights, people, part, judged, recipe, seed, folder)
     done = _iterations_done(folder)
@@ -102,14 +113,13 @@ def train_and_judge(
         # Stopped between the last iteration and the evaluation, there was nothing left to train.
         metrics = runner.val() if watch.metrics is None else watch.metrics
     seconds = time.monotonic() - started
-    _clear(folder)
     # MMDetection's metric says nothing at all where nothing was found.
     judgement = {name: round(float(metrics.get(f"coco/bbox_{key}", 0)), 4) for name, key in METRICS.items()}
     losses = {
         "loss_first": None if done else _mean(watch.losses[:LOSSES]),
         "loss_last": _mean(watch.losses[-LOSSES:]),
     }
-    return runner.model.eval(), judgement | losses | {"seconds": round(seconds, 1)}
+    return runner.model.cpu().eval(), judgement | losses | {"seconds": round(seconds, 1)}
 
 
 def _mean(losses: Sequence[float]) -> float | None:
@@ -151,8 +161,8 @@ def _iterations_done(folder: Path) -> int:
     return int(Path(last.read_text()).stem.removeprefix("iter_")) if last.is_file() else 0
 
 
-def _clear(folder: Path) -> None:
-    """Remove what only unfinished work needs."""
+def clear(folder: Path) -> None:
+    """Remove what only `train_and_judge` needs, once its answer is kept."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

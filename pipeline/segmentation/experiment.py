@@ -25,6 +25,7 @@ from ...models import Cost
 from ..errors import UserError
 from ..provenance import commit, machine
 from ..runs import Run, Stage, Workspace, versions
+from ..weights import given_weights
 from .scenes import SPLITS, Scenes, SceneSet, normalised
 from .training import Recipe, evaluate, train
 
@@ -62,17 +63,18 @@ def run_experiment(
         split: what is judged on; a recipe is chosen on `val`.
 
     Raises:
-        UserError: a backbone is named twice, or the pictures are fewer than a batch.
+        UserError: a backbone is named twice, none has weights there, or the pictures are fewer than a batch.
     """
     if len(set(backbones)) < len(backbones):
         raise UserError("a backbone is named twice")
     if len(scenes.train) < recipe.batch_size:
         raise UserError(f"{len(scenes.train)} training pictures fill no batch of {recipe.batch_size}")
+    files = given_weights(weights, backbones)
     with Run(folder) as run:
         rows: list[dict[str, Any]] = []
         figures: dict[str, Any] = {}
         for name in backbones:
-            stage = _stage(name, _given(weights, name), scenes, recipe, seed, split)
+            stage = _stage(name, files.get(name), scenes, recipe, seed, split)
             run.execute(stage)
             entry = run.manifest["stages"][stage.name]
             rows.append(
@@ -82,11 +84,6 @@ def run_experiment(
             figures = _figures(rows, scenes, recipe, seed, split)
             write_json(out, figures)
     return figures
-
-
-def _given(weights: str | None, name: str) -> Path | None:
-    path = Path(weights.replace("{name}", name)) if weights else None
-    return path if path and path.is_file() else None
 
 
 def _stage(name: str, weights: Path | None, scenes: SceneSet, recipe: Recipe, seed: int, split: Split) -> Stage:

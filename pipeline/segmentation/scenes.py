@@ -69,7 +69,7 @@ def load_scenes(folder: Path) -> SceneSet:
         UserError: a file is missing, or pictures differ in size.
     """
     try:
-        names = (folder / "classes.txt").read_text().split()
+        names = [line.strip() for line in (folder / "classes.txt").read_text().splitlines() if line.strip()]
         void = [index for index, name in enumerate(names) if name.lower() in VOID_NAMES]
         if void not in ([], [len(names) - 1]):
             raise UserError(f"{folder / 'classes.txt'}: the class without a name must be the last")
@@ -77,7 +77,7 @@ def load_scenes(folder: Path) -> SceneSet:
         splits = {split: _load_split(folder, split, len(classes)) for split in SPLITS}
     except OSError as error:
         raise UserError(f"{error.filename or folder} is no scene that can be read: {error.strerror or error}") from None
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(names).encode())
     for scenes in splits.values():
         digest.update(scenes.pixels.numpy().tobytes() + scenes.labels.numpy().tobytes())
     return SceneSet(classes, **splits, digest=digest.hexdigest())
@@ -93,6 +93,8 @@ def _load_split(folder: Path, split: str, classes: int) -> Scenes:
         with Image.open(path) as picture, Image.open(folder / f"{split}annot" / f"{path.stem}.png") as annotation:
             pixels.append(np.asarray(picture.convert("RGB")))
             labels.append(np.asarray(annotation))
+        if labels[-1].dtype != np.uint8:
+            raise UserError(f"the annotation of {path} has no numbers of 8 bits")
         if pixels[-1].shape != pixels[0].shape or labels[-1].shape != pixels[0].shape[:2]:
             raise UserError(f"{path} or its annotation has another size than {paths[0]}, or is in colours")
     numbers = torch.from_numpy(np.stack(labels))
