@@ -90,6 +90,9 @@ def train(name: str, segmenter: Segmenter, scenes: Scenes, recipe: Recipe, seed:
             torch.manual_seed(_seed_of(seed, epoch))
             for step, (images, labels) in enumerate(train_batches(scenes, recipe.batch_size, transform)):
                 scheduler.step_update(epoch * steps + step)
+                if bool((labels == IGNORED).all()):  # whose mean loss is no number
+                    bar.advance()
+                    continue
                 optimizer.zero_grad(set_to_none=True)
                 logits = segmenter(images.to(device))
                 loss = functional.cross_entropy(logits, labels.to(device), ignore_index=IGNORED)
