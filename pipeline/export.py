@@ -204,8 +204,10 @@ class _Export:
         """With latencies: measured of ONNX files, in turns; predicted of the network as it is."""
         made = {name: candidate.exported for name, candidate in candidates.items() if candidate.exported}
         models = {name: exported.model for name, exported in made.items() if name.startswith("onnx")}
-        if "onnx-int8" in models:
-            models.setdefault("onnx", maker.float_onnx)  # which it must be faster than
+        # 8 bits are for speed: on the machine that they were made for, they must have it.
+        race = self.target.device_kind == "host" and "onnx-int8" in models
+        if race:
+            models.setdefault("onnx", maker.float_onnx)
         shape = self.subject.deployable.input_shape
         measured = measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
         for name, exported in made.items():
@@ -216,15 +218,14 @@ class _Export:
             name: replace(candidate, latency=(*(first if name == "onnx" else ()), *measured.get(name, ())))
             for name, candidate in candidates.items()
         }
-        if "onnx-int8" in measured:
+        if race:
             before, after = measured["onnx"][-1], measured["onnx-int8"][-1]
             timed["onnx-int8"] = self._judged_by_speed(timed["onnx-int8"], before, after)
         return timed
 
     def _judged_by_speed(self, candidate: Candidate, before: LatencyRecord, after: LatencyRecord) -> Candidate:
-        """8 bits are for speed: on the machine that they were made for, they must have it."""
         speedup, least = before.latency_ms / after.latency_ms, self.settings.int8.min_speedup
-        if self.target.device_kind != "host" or candidate.judgement.reason or speedup >= least:
+        if candidate.judgement.reason or speedup >= least:
             return candidate
         reason = f"{speedup:.2f} times as fast as float here (limit {least:g})"
         return replace(candidate, judgement=replace(candidate.judgement, reason=reason))

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
@@ -142,9 +141,7 @@ class _Tuning:
 
     def _calibrate(self) -> None:
         """Take ranges as the exporter will: in the float network, from training images."""
-        count = len(self.dataset.train)
-        spread = torch.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).long()
-        chosen = self.dataset.train.subset(spread)
+        chosen = self.dataset.train.spread(CALIBRATION_IMAGES)
         batches = eval_batches(chosen, batch_size=self.settings.batch_size, resolution=self.resolution)
         take_ranges(self.simulated, (images.to(self.device) for images, _ in batches))
 

@@ -60,20 +60,20 @@ class _Watch(Hook):
         self.metrics: dict[str, float] | None = None
 
     def before_train(self, runner: Any) -> None:
-        self._seed(runner)
+        _seed_batch(runner.seed, runner.iter)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.losses.append(outputs["loss"].item())
         self.bar.advance(f"loss {self.losses[-1]:.3f}")
-        self._seed(runner)
-
-    @staticmethod
-    def _seed(runner: Any) -> None:
-        """Which pictures of the next batch are mirrored follows from its number: the same after an interruption."""
-        np.random.seed((runner.seed + 1_000_003 * (runner.iter + 1)) % 2**32)
+        _seed_batch(runner.seed, runner.iter + 1)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         self.metrics = metrics
+
+
+def _seed_batch(seed: int, number: int) -> None:
+    """Which pictures of a batch are mirrored follows from its number: the same after an interruption."""
+    np.random.seed((seed + 1_000_003 * number) % 2**32)
 
 
 def train_and_judge(

@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import mmdet  # pyright: ignore[reportMissingImports]
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from fairnas.exporters.mmdet import CONFIGS
 from fairnas.pipeline.detection import training
 from fairnas.pipeline.detection.experiment import run_experiment
@@ -102,6 +105,14 @@ def test_a_stopped_training_goes_on(people: People, tmp_path: Path, monkeypatch:
     assert row["overfit"]["loss_first"] is None
     assert not row["train"]["resumed"]
     assert sorted(path.name for path in (tmp_path / "run/fairnas_c/overfit").iterdir()) == ["result.json"]
+
+
+def test_pictures_are_mirrored_as_without_the_interruption() -> None:
+    watch = training._Watch(Mock())
+    watch.after_train_iter(SimpleNamespace(seed=3, iter=24), 24, outputs={"loss": torch.tensor(1.0)})
+    unbroken = np.random.random(8)
+    watch.before_train(SimpleNamespace(seed=3, iter=25))  # where a checkpoint after 25 iterations goes on
+    assert np.array_equal(np.random.random(8), unbroken)
 
 
 def test_mmdetections_own_command_takes_our_configs(people: People, tmp_path: Path) -> None:
