@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..latency_tables.files import sha256_file
+from ..common.files import sha256_file
 from .errors import ExportError
 
 SUMS = "SHA256SUMS"

@@ -1,5 +1,7 @@
 """Errors of exporting, one line each."""
 
+from ..common.errors import FairnasError
 
-class ExportError(RuntimeError):
+
+class ExportError(FairnasError, RuntimeError):
     """A network cannot be exported, or what was exported does not agree with it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..latency_tables.files import sha256_file, write_atomic
+from ..common.files import sha256_file, write_atomic
 from .checksums import SIGNATURE, SUMS, fingerprint, format_sums, sign
 from .errors import ExportError
 from .passport import PASSPORT, Passport

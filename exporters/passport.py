@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ..latency_tables.files import write_json
+from ..common.files import write_json
 from ..latency_tables.sustained import Sustained
 from .checksums import Sha256, is_plain_name
 from .errors import ExportError

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ..common.files import write_atomic
 from ..latency_tables.devices.tensorrt_library import TensorRtLibrary
-from ..latency_tables.files import write_atomic
 
 
 class TimingCache:

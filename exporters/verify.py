@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..latency_tables.files import sha256_file
+from ..common.files import sha256_file
 from .checksums import SIGNATURE, SUMS, check_signature, parse_sums
 from .errors import ExportError
 from .findings import Finding, failed, ok, skipped

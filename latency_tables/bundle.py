@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.files import sha256_file, sha256_json, write_json
 from .debian import system_libraries
 from .errors import LatencyError
-from .files import sha256_file, sha256_json, write_json
 from .packages import Package, ProgressLine, fetch, unpack
 from .toolchain import Compiler, ingredients
 

@@ -1,7 +1,9 @@
 """The errors of this folder."""
 
+from ..common.errors import FairnasError
 
-class LatencyError(ValueError):
+
+class LatencyError(FairnasError, ValueError):
     """A latency cannot be known; the message is one line that says what was wrong, where, and what to do."""
 
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..common.files import sha256_file
 from .bundle import Bundle
 from .device import OnnxModel, Sample
 from .errors import DeviceLost, LatencyError
-from .files import sha256_file
 
 # The device's shell says last how a program ended: nothing else tells an end from a lost connection.
 _EXIT = "fairnas-exit"

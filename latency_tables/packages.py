@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import urlopen
 
+from ..common.files import sha256_file
 from .errors import LatencyError
-from .files import sha256_file
 
 ProgressLine = Callable[[str], None]
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..common.files import write_atomic, write_json
 from .device import Sample
 from .errors import LatencyError
-from .files import write_atomic, write_json
 
 SCHEMA_VERSION = 2
 SCHEMA_FILE = Path(__file__).with_name("table.schema.json")

@@ -33,10 +33,10 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Wh
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
+from ..common.files import sha256_file, write_json
 from ..models import Block, get_space
 from .devices.host import HostDevice
 from .errors import LatencyError
-from .files import sha256_file, write_json
 from .measuring import Rounds
 from .profiler import profile_blocks
 from .table import Precision

@@ -18,7 +18,7 @@ import typer
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..latency_tables.files import sha256_file, write_json
+from ..common.files import sha256_file, write_json
 from ..models import AnySupernet, Architecture, Space, build_supernet
 from .config import Config, load_config
 from .console import console, progress_bar

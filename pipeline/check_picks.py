@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..common.files import write_atomic, write_json
 from ..latency_tables import (
     BlockLatency,
     Device,
@@ -18,7 +19,6 @@ from ..latency_tables import (
     measure_networks,
     recalibrate,
 )
-from ..latency_tables.files import write_atomic, write_json
 from ..latency_tables.table import Precision
 from ..models import Architecture, Block
 from .console import console, progress_bar

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..latency_tables.files import write_atomic
+from ..common.files import write_atomic
 from .errors import Paused, UserError
 
 _DIGEST_BYTES = 32

@@ -15,6 +15,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..common.errors import FairnasError
+from ..common.text import shown
 from .console import announce, console
 from .errors import Paused, UserError
 
@@ -651,21 +653,13 @@ def main() -> None:
         # A misspelt command line raises click's exceptions, and newer versions of typer carry a click of their own.
         if show_usage := getattr(error, "show", None):
             show_usage()
-        elif _is_users(error):
-            console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        elif isinstance(error, FairnasError | OSError):
+            console.print(f"[red]error:[/] {shown(error)}", soft_wrap=True)
         else:
             raise
     if code == INTERRUPTED:  # which typer may have turned Ctrl-C into
         console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
     sys.exit(code or 0)
-
-
-def _is_users(error: Exception) -> bool:
-    """Whether one line says all there is to say."""
-    from ..exporters import ExportError
-    from ..latency_tables import LatencyError
-
-    return isinstance(error, UserError | LatencyError | ExportError | OSError)
 
 
 if __name__ == "__main__":

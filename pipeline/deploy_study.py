@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
+from ..common.files import write_json
 from ..exporters.litert_runtime import litert_latency
 from ..latency_tables import HostDevice, Rounds, measure
-from ..latency_tables.files import write_json
 from ..latency_tables.onnx_files import load_fixed
 from .console import console, sample_bar
 from .provenance import commit, machine

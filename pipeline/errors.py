@@ -1,7 +1,9 @@
 """What the pipeline raises when the user, not the program, is wrong."""
 
+from ..common.errors import FairnasError
 
-class UserError(Exception):
+
+class UserError(FairnasError):
     """A mistake of the user's, shown as one line."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..latency_tables.files import write_json
+from ..common.files import write_json
 from ..models import AnySupernet, Architecture
 from .config import Config
 from .console import progress_bar

@@ -15,6 +15,7 @@ from typing import Any
 from rich.markup import escape
 from torch import Tensor
 
+from ..common.files import sha256_file, write_atomic
 from ..exporters import ExportError
 from ..exporters.checksums import SIGNATURE
 from ..exporters.deployable import Exported
@@ -34,7 +35,6 @@ from ..exporters.passport import (
     package_licenses,
 )
 from ..latency_tables import Device, Target
-from ..latency_tables.files import sha256_file, write_atomic
 from ..latency_tables.targets import FormatName
 from ..models import Architecture
 from .config import Config

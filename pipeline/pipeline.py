@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, cast
 
 from rich.markup import escape
 
+from ..common.files import sha256_file, sha256_json, write_atomic, write_json
 from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
 from ..latency_tables import (
@@ -31,7 +32,6 @@ from ..latency_tables import (
     profile_space,
     require_trust,
 )
-from ..latency_tables.files import sha256_file, sha256_json, write_atomic, write_json
 from ..latency_tables.table import Precision
 from ..models import (
     AnyNetwork,

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..common.files import write_json
 from ..latency_tables import (
     BlockLatency,
     Device,
@@ -27,7 +28,6 @@ from ..latency_tables import (
     open_device,
     profile_space,
 )
-from ..latency_tables.files import write_json
 from ..latency_tables.onnx_files import fixed_shapes, load_fixed
 from ..models import get_space
 from .console import console, sample_bar

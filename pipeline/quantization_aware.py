@@ -19,8 +19,8 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..common.files import sha256_json, write_atomic
 from ..exporters.fake_quantize import fake_quantized, restore, take_ranges
-from ..latency_tables.files import sha256_json, write_atomic
 from ..models.folding import folded, load_folded
 from .config import TuneConfig
 from .console import Bar, progress_bar

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 import yaml
 
-from ..latency_tables.files import write_atomic, write_json
+from ..common.files import write_atomic, write_json
 from .provenance import ROOT, commit, machine
 from .runs import versions
 

@@ -17,7 +17,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..latency_tables.files import write_atomic, write_json
+from ..common.files import write_atomic, write_json
 from ..models import AnyNetwork, Architecture, Supernet, build_any_network, check_classifier, parse_any_network
 from . import ranks
 from .config import Config

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..latency_tables.files import TEMPORARY, sha256_file, sha256_json, write_atomic, write_json
+from ..common.files import TEMPORARY, sha256_file, sha256_json, write_atomic, write_json
 from .checkpoint import Checkpoint
 from .console import console
 from .errors import UserError

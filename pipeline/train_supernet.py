@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch.nn import functional
 
-from ..latency_tables.files import write_atomic, write_json
+from ..common.files import write_atomic, write_json
 from ..models import AnySupernet, Space, Supernet, align_choices, build_supernet
 from .config import Config
 from .console import progress_bar

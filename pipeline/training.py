@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..latency_tables.files import write_atomic
+from ..common.files import write_atomic
 from .data import ImageSet, eval_batches
 
 

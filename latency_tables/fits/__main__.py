@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...common.files import write_json
 from ..errors import LatencyError
-from ..files import write_json
 from .shipped import SHIPPED
 
 TABLES = Path(__file__).parents[1] / "tables"

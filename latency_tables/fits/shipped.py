@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...common.files import sha256_file
 from ...models import PUBLISHED, get_space
 from ..errors import LatencyError
-from ..files import sha256_file
 from ..predictor import Predictor
 from ..table import SCHEMA_VERSION, LatencyTable, Validation
 from . import fbnet32, nasbench201, note10, pixel1

@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.torch import save
 from torchvision.transforms.functional import normalize, to_tensor
 
+from ...common.files import sha256_file, write_atomic, write_json
 from ...exporters.backbone_onnx import export_backbone
-from ...latency_tables.files import sha256_file, write_atomic, write_json
 from ..errors import UserError
 from ..provenance import commit, machine
 from ..runs import Run, Stage, Workspace, versions

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...latency_tables.files import sha256_file, sha256_json
+from ...common.files import sha256_file, sha256_json
 from ..errors import UserError
 
 OVERFIT = 8

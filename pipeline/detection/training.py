@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from ...common.files import write_json
 from ...exporters.mmdet import retinanet_config
-from ...latency_tables.files import write_json
 from ..console import Bar, progress_bar
 from .people import People
 

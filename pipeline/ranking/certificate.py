@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...latency_tables.files import write_atomic, write_json
+from ...common.files import write_atomic, write_json
 from ...models import AnySupernet, Architecture, NasBench201Space, any_space
 from ..config import Config
 from ..data import Dataset

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ...latency_tables.files import write_atomic, write_json
+from ...common.files import write_atomic, write_json
 from ...models import AnySupernet, LayeredSupernet
 from ..data import ImageSet, eval_batches
 from ..runs import Workspace

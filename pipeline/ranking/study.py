@@ -18,7 +18,7 @@ import numpy as np
 import typer
 import yaml
 
-from ...latency_tables.files import write_json
+from ...common.files import write_json
 from ...models import NasBench201Space
 from ..errors import UserError
 from .certificate import accuracy_gap

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...latency_tables.files import sha256_file, sha256_json
+from ...common.files import sha256_file, sha256_json
 from ...models import Architecture, BenchmarkSpace, Space
 from ..errors import UserError
 

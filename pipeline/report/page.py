@@ -7,8 +7,8 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from ...common.files import write_atomic
 from ...exporters import pages
-from ...latency_tables.files import write_atomic
 from . import figures, sections
 from .run_files import as_dict, as_list, read_run
 from .style import network_styles

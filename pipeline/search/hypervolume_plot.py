@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ...latency_tables.files import write_atomic
+from ...common.files import write_atomic
 
 _STYLES = {
     "nsga2-reinforced": ("#2f7fe0", "-"),

@@ -12,7 +12,7 @@ import sqlalchemy as sql
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...latency_tables.files import write_atomic
+from ...common.files import write_atomic
 from ..console import Bar
 from ..errors import UserError
 from .algorithms.interface import Algorithm

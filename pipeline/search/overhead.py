@@ -17,8 +17,8 @@ import numpy as np
 import optuna
 import typer
 
+from ...common.files import write_json
 from ...latency_tables import Predictor, load_table
-from ...latency_tables.files import write_json
 from ...models import Architecture, get_space
 from ..config import SearchConfig
 from ..console import console

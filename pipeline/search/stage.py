@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ...latency_tables.files import write_atomic, write_json
+from ...common.files import write_atomic, write_json
 from ...models import SearchSpace
 from ..config import SearchConfig
 from ..console import console, progress_bar

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.stats import t, wilcoxon
 
-from ...latency_tables.files import sha256_file, write_json
+from ...common.files import sha256_file, write_json
 from ..config import SearchConfig
 from ..console import Bar, progress_bar
 from ..errors import UserError

@@ -16,11 +16,11 @@ from safetensors.torch import save
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...common.files import sha256_file, write_atomic, write_json
 from ...exporters import compare, onnx_logits
 from ...exporters.backbone_weights import load_backbone_weights
 from ...exporters.deeplab import OUTPUT_STRIDE, build_deeplab
 from ...exporters.onnx import traced
-from ...latency_tables.files import sha256_file, write_atomic, write_json
 from ...models import Cost
 from ..errors import UserError
 from ..provenance import commit, machine

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from fairnas.common.files import sha256_file
 from fairnas.exporters import ExportError
 from fairnas.exporters.checksums import format_sums, sign
 from fairnas.exporters.deployable import Deployable
@@ -20,7 +21,6 @@ from fairnas.exporters.litert import LiteRtSettings, to_litert
 from fairnas.exporters.passport import Passport, read_passport
 from fairnas.exporters.passport_page import render_passport
 from fairnas.exporters.verify import failures, require_sound, verify
-from fairnas.latency_tables.files import sha256_file
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper

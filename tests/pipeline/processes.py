@@ -118,7 +118,7 @@ def _be_rank(rank: str, count: str, port: str) -> None:
 
 def hold_with_worker(folder: str, marker: str) -> None:
     """Hold a run folder and have a worker process, whose id goes into `marker`, until killed."""
-    from fairnas.latency_tables.files import write_atomic
+    from fairnas.common.files import write_atomic
     from fairnas.pipeline.runs import Run
 
     with Run(Path(folder)):
@@ -144,7 +144,7 @@ def share_search(storage: str, folder: str, seconds: str, algorithm: str) -> Non
 
 def overwrite_and_die(path: str) -> None:
     """Be killed in the middle of replacing a file."""
-    from fairnas.latency_tables import files
+    from fairnas.common import files
 
     os.fsync = lambda _: _die()
     files.write_atomic(Path(path), "new" * 100_000)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fairnas.latency_tables.files import write_json
+from fairnas.common.files import write_json
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.runs import Run, Stage, Workspace
 

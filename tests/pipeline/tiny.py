@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from fairnas.latency_tables.files import sha256_file, write_json
+from fairnas.common.files import sha256_file, write_json
 
 STAGES = [
     "latency",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fairnas.latency_tables.files import write_json
+from fairnas.common.files import write_json
 from fairnas.models import Architecture, any_space
 from fairnas.pipeline.cli import main
 from fairnas.pipeline.errors import UserError
