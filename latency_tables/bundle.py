@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.files import sha256_file, sha256_json, write_json
+from ..common.places import cache_root
 from .debian import system_libraries
 from .errors import LatencyError
 from .packages import Package, ProgressLine, fetch, unpack
@@ -113,7 +113,7 @@ def build_bundle(
         raise LatencyError(f"there is no AAR {ort_aar}")
     if with_loader and android:
         raise LatencyError("a bundle for Android uses the phone's own loader: ask for aarch64 to carry glibc")
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fairnas"
+    cache = cache or cache_root()
     builder = _Builder(abi, ort_aar, cache / "bundles", with_loader, progress or (lambda text: None))
     try:
         with _alone(builder.cache, builder.progress):

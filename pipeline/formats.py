@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
 
+from ..common.places import cache_root
 from ..exporters import export_onnx, onnx_logits
 from ..exporters.deployable import Deployable, Exported, Samples
 from ..exporters.judgement import accuracy
 from ..latency_tables import Target
 from ..latency_tables.targets import FormatName
 from .config import Config
-from .data.cache import cache_root
 from .runs import Workspace
 from .subject import EVAL_BATCH, Subject
 

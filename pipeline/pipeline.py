@@ -13,6 +13,8 @@ from typing import Any, TypeGuard, cast
 from rich.markup import escape
 
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
+from ..common.places import expanded
+from ..common.text import shown
 from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
 from ..latency_tables import (
@@ -470,7 +472,7 @@ class Pipeline:
         if (code := code_of(source)) is not None:
             inputs["code"] = sha256_file(code)
         if config.export.sign_with is not None:
-            inputs["signer"] = fingerprint(Path(config.export.sign_with).expanduser())
+            inputs["signer"] = fingerprint(expanded(config.export.sign_with))
         if isinstance(source, Architecture):
             inputs["latency"] = self.run.digest(table_stage, "table.json")
 
@@ -749,9 +751,11 @@ def open_dataset(config: Config) -> Dataset:
         config.data.source, heldout=config.data.heldout, seed=config.seed, train_images=config.data.train_images
     )
     sizes = f"{len(dataset.train):,} to train, {len(dataset.heldout):,} held out, {len(dataset.val):,} to validate"
-    console.print(f"images   {dataset.name}: {len(dataset.classes)} classes, {sizes}")
+    console.print(f"images   {shown(dataset.name)}: {len(dataset.classes)} classes, {sizes}")
     if dataset.demonstration:
         console.print("[yellow]         a demonstration set: bring your own images with --data FOLDER[/]")
+    for note in dataset.notes:
+        console.print(f"[yellow]         {shown(note)}[/]", soft_wrap=True)
     return dataset
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ...common.places import cache_root
 from ..errors import LatencyError
 from ..packages import Package, fetch, unpack
 
@@ -31,7 +31,7 @@ def runtime_files(cache: Path | None = None, progress: Callable[[str], None] = l
     Raises:
         LatencyError: the package cannot be downloaded, or is not the pinned one.
     """
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fairnas"
+    cache = cache or cache_root()
     folder = cache / f"{_PACKAGE.name}-{_PACKAGE.version}"
     folder.mkdir(parents=True, exist_ok=True)
     return {name: _file(folder / name, digest, cache, progress) for name, digest in _SHA256.items()}

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -21,7 +19,9 @@ from rich.progress import Progress
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from ...common.text import plain
 from ..errors import UserError
+from .kinds import is_deep, opened, read_image, to_rgb
 
 T = TypeVar("T")
 
@@ -34,30 +34,9 @@ END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A file that is not a usable image, and why."""
+    """What to say of a file that is not a usable image."""
 
-    path: str
-    reason: str
-
-
-def open_rgb(source: str | BytesIO, side: int | None = None) -> Image.Image:
-    """Decode a file fully to RGB, upright as its EXIF orientation says.
-
-    Args:
-        source: an image file, or its content.
-        side: when given, JPEGs far larger than this may be decoded at a fraction of their size, which is much faster.
-
-    Raises:
-        OSError: the file cannot be read, is not an image, or is truncated.
-        ValueError: its pixels have more than 8 bits per channel.
-    """
-    with Image.open(source) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError("more than 8 bits per channel; convert it to 8")
-        if side is not None:
-            image.draft(None, (2 * side, 2 * side))  # twice the size keeps the antialiased resize that follows exact
-        ImageOps.exif_transpose(image, in_place=True)
-        return image.convert("RGB")
+    error: str
 
 
 def usual_side(paths: Sequence[str]) -> int:
@@ -67,14 +46,16 @@ def usual_side(paths: Sequence[str]) -> int:
     return int(statistics.median_low(sides))
 
 
-def check_files(paths: Sequence[str]) -> None:
+def check_files(paths: Sequence[str]) -> list[str]:
     """Check header and end of every file, and decode those whose end looks unusual.
+
+    Returns:
+        The sha256 of each file's content.
 
     Raises:
         UserError: an image is broken; it names the first.
     """
-    for _ in _whole(_over_files(_check, paths, "checking images")):
-        pass
+    return list(_whole(_over_files(_check, paths, "checking images")))
 
 
 def decode_files(paths: Sequence[str], side: int) -> tuple[NDArray[np.uint8], list[str]]:
@@ -95,29 +76,37 @@ def decode_files(paths: Sequence[str], side: int) -> tuple[NDArray[np.uint8], li
     return pixels, digests
 
 
+def broken_image(path: str, error: Exception) -> UserError:
+    """The line for an image that cannot be used."""
+    return UserError(f"broken image {plain(path)}: {_reason(error)}; replace or remove it")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image of a known format"
+    if isinstance(error, MemoryError):
+        return "this machine's memory is too small to decode it"
+    return plain(" ".join(str(error).split())) or type(error).__name__
+
+
 def _shorter_side(path: str) -> int:
-    with Image.open(path) as image:
+    with opened(read_image(path)) as image:
         return min(image.size)
 
 
-def _check(path: str) -> bool:
-    with Image.open(path) as image:
+def _check(path: str) -> str:
+    content = read_image(path)
+    with opened(content) as image:
         mark = END_MARKS.get(image.format or "")
-        deep = image.mode.startswith(("I", "F"))
-    if mark is None or deep or not _ends_with(path, mark):
-        open_rgb(path)
-    return True
-
-
-def _ends_with(path: str, mark: bytes) -> bool:
-    with Path(path).open("rb") as file:
-        file.seek(-min(len(mark), Path(path).stat().st_size), os.SEEK_END)
-        return file.read() == mark
+        deep = is_deep(image)
+    if mark is None or deep or not content.endswith(mark):
+        to_rgb(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _decode(path: str, side: int) -> tuple[NDArray[np.uint8], str]:
-    content = Path(path).read_bytes()
-    image = open_rgb(BytesIO(content), side)
+    content = read_image(path)
+    image = to_rgb(content, side)
     if image.size != (side, side):
         image = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
     return np.asarray(image), hashlib.sha256(content).hexdigest()
@@ -133,7 +122,7 @@ def _whole(results: Iterable[T | Broken]) -> Iterator[T]:
             yield result
     if broken:
         more = f" ({len(broken) - 1} more images are broken too)" if len(broken) > 1 else ""
-        raise UserError(f"broken image {broken[0].path}: {broken[0].reason}; replace or remove it{more}")
+        raise UserError(f"{broken[0].error}{more}")
 
 
 def _over_files(work: Callable[[str], T], paths: Sequence[str], description: str) -> Iterator[T | Broken]:
@@ -158,14 +147,8 @@ class _Chunks(TorchDataset[list[T | Broken]], Generic[T]):
     def _guarded(self, path: str) -> T | Broken:
         try:
             return self.work(path)
-        except UnidentifiedImageError:
-            return Broken(
-                path, "it is empty" if Path(path).stat().st_size == 0 else "it is not an image of a known format"
-            )
-        except MemoryError:
-            raise
         except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, ...
-            return Broken(path, " ".join(str(error).split()) or type(error).__name__)
+            return Broken(str(broken_image(path, error)))
 
 
 def _unchanged(chunk: T) -> T:
@@ -186,4 +169,5 @@ def _with_progress(results: Iterable[T], total: int, description: str) -> Iterat
                 progress.start()
                 shown = True
     finally:
-        progress.stop()
+        if shown:  # else stopping would print an empty line where there is no terminal
+            progress.stop()

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .decode import open_rgb
+from .decode import broken_image
+from .kinds import read_image, to_rgb
 
 # Images with a larger side than this show their object amid surroundings, which the centre crop of evaluation cuts off.
 LARGE_SIDE = 128
@@ -116,8 +117,15 @@ class FileImages(ImageSet):
         self.format = image_format
 
     def picture(self, index: int) -> Image.Image:
-        """One image in RGB at its stored size."""
-        return open_rgb(self.paths[index])
+        """One image in RGB at its stored size.
+
+        Raises:
+            UserError: it was sound when the set was loaded, and is broken or gone now.
+        """
+        try:
+            return to_rgb(read_image(self.paths[index]))
+        except Exception as error:
+            raise broken_image(self.paths[index], error) from error
 
     def subset(self, indices: Tensor | Sequence[int]) -> Self:
         """The images at `indices`, in that order."""
@@ -136,8 +144,9 @@ class Dataset:
         train: the training images without the held-out ones.
         heldout: a stratified part of the training images; the search scores paths on it.
         val: validation images, for reporting only: nothing is ever selected on them.
-        digest: sha256 of names and contents (large sets: of names and sizes).
+        digest: sha256 of names and contents.
         demonstration: whether the images are a stand-in for data of the user's own.
+        notes: what the user should know about the images, one line each: files ignored, images in both parts.
     """
 
     name: str
@@ -148,6 +157,7 @@ class Dataset:
     val: ImageSet
     digest: str
     demonstration: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def native_resolution(self) -> int:

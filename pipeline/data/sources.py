@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import datasets
 
+from ...common.places import cache_root, expanded
+from ...common.text import plain
 from ..errors import UserError
-from .cache import cache_root
-from .folder import list_folder, load_folder
+from .folder import load_folder
 from .images import Channels, Dataset, ImageFormat, ImageSet, MemoryImages
+from .listing import list_folder
 from .split import hold_out
 
 DOWNLOAD_TIMEOUT_S = 30
@@ -35,6 +37,7 @@ class _Source:
     train: ImageSet
     val: ImageSet
     digest: str
+    notes: Sequence[str] = ()
     demonstration: bool = False
 
 
@@ -55,15 +58,17 @@ def load_dataset(
     """
     if source in NAMED_SOURCES:
         found = NAMED_SOURCES[source](cache)
-    elif Path(source).expanduser().exists():
-        folder = list_folder(Path(source).expanduser())
+    elif expanded(source).exists():
+        folder = list_folder(expanded(source))
         hold_out(folder.train.labels, folder.classes, heldout, seed)  # complain before thousands of images are read
-        found = _Source(folder.root.resolve().name, folder.classes, *load_folder(folder, use_cache=cache))
+        found = _Source(plain(folder.root.resolve().name), folder.classes, *load_folder(folder, use_cache=cache))
     else:
         near = difflib.get_close_matches(source, NAMED_SOURCES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         names = ", ".join(NAMED_SOURCES)
-        raise UserError(f"no such folder: {source}; give a folder that holds train/ and val/, or one of {names}{hint}")
+        raise UserError(
+            f"no such folder: {plain(source)}; give a folder that holds train/ and val/, or one of {names}{hint}"
+        )
     train, held = hold_out(found.train.labels, found.classes, heldout, seed)
     if train_images is not None and train_images < len(train):
         _, chosen = hold_out(found.train.labels[train], found.classes, train_images / len(train), seed)
@@ -79,12 +84,13 @@ def load_dataset(
         val=found.val,
         digest=found.digest,
         demonstration=found.demonstration,
+        notes=tuple(found.notes),
     )
 
 
 def data_root() -> Path:
     """Where well-known sets are looked for and downloaded to: `$FAIRNAS_DATA`, or a folder in the user's cache."""
-    return Path(os.environ.get("FAIRNAS_DATA") or cache_root() / "data").expanduser()
+    return expanded(os.environ.get("FAIRNAS_DATA") or cache_root() / "data")
 
 
 def _digits(_: bool) -> _Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...common.text import plain
 from ..errors import UserError
 
 
@@ -27,10 +28,13 @@ def hold_out(labels: Tensor, classes: list[str], fraction: float, seed: int) -> 
         raise UserError(f"the held-out part of the training images is {fraction}; it must lie between 0 and 1")
     generator = torch.Generator().manual_seed(seed)
     held = torch.zeros(len(labels), dtype=torch.bool)
-    for label, name in enumerate(classes):
-        members = torch.nonzero(labels == label).flatten()
+    # Sorted once: to look for each of thousands of classes in all labels would take minutes.
+    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    for name, members in zip(classes, torch.argsort(labels, stable=True).split(counts), strict=True):
         if len(members) < 2:
-            raise UserError(f"class {name} has {len(members)} training images, too few to hold one out; add images")
+            raise UserError(
+                f"class {plain(name)} has {len(members)} training images, too few to hold one out; add images"
+            )
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     return torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()

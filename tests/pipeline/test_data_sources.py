@@ -160,7 +160,8 @@ def test_large_images_are_decoded_at_the_usual_size_before_a_crop(tmp_path: Path
         for name in ("cat", "dog"):
             (tmp_path / split / name).mkdir(parents=True)
             for index in range(2):
-                Image.new("RGB", (900, 700)).save(tmp_path / split / name / f"{index}.jpg")
+                shade = (10 * index, 100 * (split == "val"), 100 * (name == "cat"))
+                Image.new("RGB", (900, 700), shade).save(tmp_path / split / name / f"{index}.jpg")
     data = load_dataset(str(tmp_path), heldout=0.5, seed=0, cache=False)
     assert data.native_resolution == 256
     assert data.crop_pct == 0.875
