@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from ..errors import UserError
 from ..ranks import on_this_machine
 from .augment import Augment
 from .images import ImageFormat, ImageSet, MemoryImages
@@ -190,5 +191,8 @@ def _loaded(
         workers = max(1, min((os.cpu_count() or 1) // on_this_machine(), 8))
     # Its own generator: a loader without one draws from torch's global state.
     loader = DataLoader(pictures, batch_sampler=tasks, num_workers=workers, generator=torch.Generator())
-    for pixels, labels in loader:
-        yield _normalised(pixels, images.format), labels
+    try:
+        for pixels, labels in loader:
+            yield _normalised(pixels, images.format), labels
+    except UserError as error:  # of a worker process: the message begins with its traceback
+        raise UserError(str(error).strip().splitlines()[-1].rpartition("UserError: ")[2]) from error
