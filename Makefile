@@ -14,7 +14,7 @@ ARGS =
 #:  pipeline    images to checked, deployable networks: TARGET=pixel PRESET=quickstart DATA=folder RUN=folder SET="key=value ..."
 #:  setup       create .venv and install fairnas at the pinned versions
 #:  setup-deploy  the same, with LiteRT and TensorRT-RTX
-#:  test        run the tests: ARGS="-k latency" goes to pytest
+#:  test        run the tests, a process for each core: ARGS="-k latency" goes to pytest, WORKERS= runs them one by one
 #:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
 #:  test-detection     MMDetection with our backbones, the real one, in an environment of its own: WHEELS=folder of a built onedl-mmcv
 #:  test-segmentation  MMSegmentation and segmentation_models_pytorch with our backbones, likewise
@@ -209,8 +209,11 @@ experiment-segmentation: setup
 bench: setup
 	$(VENV)/bin/python -m fairnas.pipeline.bench $(ARGS)
 
+# A process for each core, of one thread each; those that are done take over what the others have left. WORKERS= does
+# without (for a debugger, say). What stands in ARGS counts: ARGS="-n 1".
+WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); [ $$cores -lt 8 ] && echo $$cores || echo 8)
 test: setup-dev
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(if $(WORKERS),-n $(WORKERS) --dist worksteal) $(ARGS)
 
 test-devices: setup-dev
 	tests/devices/run.sh $(ARGS)

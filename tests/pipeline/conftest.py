@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from . import tiny
-from .processes import Processes
+from .processes import Processes, fairnas
 
 
 @pytest.fixture(scope="session")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the tiny preset, made by the command in a process of its own. Not to be written to."""
-    run = tmp_path_factory.mktemp("unbroken") / "run"
-    command = [sys.executable, "-m", "fairnas.pipeline.cli", *tiny.arguments(run)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
+def unbroken(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the tiny preset, made by the command in a process of its own. Not to be written to.
+
+    One for all that test at once: the first to need it makes it, the others wait.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    run, made = shared / "unbroken" / "run", shared / "unbroken" / "made"
+    run.parent.mkdir(exist_ok=True)
+    with (shared / "unbroken" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            command = processes.start(fairnas, *tiny.arguments(run), log=run.with_suffix(".log"))
+            assert command.wait() == 0, command.output
+            made.touch()
     return run
 
 
