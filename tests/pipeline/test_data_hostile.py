@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -11,13 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from fairnas.exporters.verify import failures, verify
 from fairnas.pipeline.data import Dataset, FileImages, MemoryImages, eval_batches, folder, load_dataset
 from fairnas.pipeline.data.kinds import SUFFIXES, to_rgb
 from fairnas.pipeline.data.split import hold_out
 from fairnas.pipeline.errors import UserError
 from PIL import Image, features
+
+from ..exporters import small_export
 
 CLASSES = ("cat", "dog")
 
@@ -366,3 +371,17 @@ def test_notes_are_shown_by_the_command(root: Path, capsys: pytest.CaptureFixtur
     assert "[red]set: 2 classes" in shown
     assert "ignored: 1 .[red]x" in shown
     assert re.search(r"4 to train, 2 held out, 6 to validate", shown)
+
+
+def test_exports_carry_hostile_labels_unchanged_and_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = sorted(HOSTILE)
+    monkeypatch.setattr(small_export, "CLASSES", tuple(labels))
+    passport = small_export.small_export(tmp_path / "export")
+    assert passport.classes == labels
+    assert json.loads((tmp_path / "export" / "passport.json").read_text())["classes"] == labels
+    metadata = onnx.load(tmp_path / "export" / "model.onnx").metadata_props
+    assert [json.loads(entry.value) for entry in metadata if entry.key == "labels"] == [labels]
+    page = (tmp_path / "export" / "passport.html").read_text()
+    assert "&lt;script&gt;alert(1)&lt;" in page
+    assert "<script>alert" not in page
+    assert not failures(verify(tmp_path / "export"))
