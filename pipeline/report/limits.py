@@ -38,12 +38,19 @@ class Kept:
     chance: float | None
 
     @property
-    def words(self) -> str:
-        """For a table's cell."""
-        answer = "kept" if self.kept else "exceeded"
+    def answer(self) -> str:
+        """One word, for a badge."""
+        return "kept" if self.kept else "exceeded"
+
+    @property
+    def how(self) -> str:
+        """How that is known, to stand after the answer."""
         if not self.timed:
-            return answer
-        return f"{answer} when measured" if self.measured else f"{answer} as predicted, not measured"
+            return ""
+        if self.measured:
+            return "when measured"
+        sure = "" if self.chance is None or not self.kept else f"; chance {chance_in_words(self.chance)}"
+        return f"as predicted, not measured{sure}"
 
     @property
     def colour(self) -> str:
@@ -91,6 +98,11 @@ def in_words(judged: list[Kept]) -> str:
     if all(each.measured for each in judged):
         return "when measured on the target"
     chances = [each.chance for each in judged if each.kept and each.chance is not None]
-    least = f"; the least sure with a chance of {percent(min(chances), 0)}" if chances else ""
+    least = f"; the least sure with a chance of {chance_in_words(min(chances))}" if chances else ""
     some = "some only as predicted" if any(each.measured for each in judged) else "as predicted, not measured"
     return f"{some}{least}"
+
+
+def chance_in_words(chance: float) -> str:
+    """A chance in percent that never claims to be certain."""
+    return "over 99%" if chance > 0.99 else "under 1%" if chance < 0.01 else percent(chance, 0)

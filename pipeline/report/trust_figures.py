@@ -110,7 +110,7 @@ def similarity(
     figure.update_yaxes(
         type="category", autorange="reversed", showticklabels=False, showgrid=False, showline=False, ticks=""
     )
-    figure.update_yaxes(showticklabels=True, tickfont={"size": 10}, col=1)
+    figure.update_yaxes(showticklabels=True, tickfont={"size": 11}, col=1)
     figure.update_annotations(font={"size": 11})
     figure.update_layout(
         coloraxis={

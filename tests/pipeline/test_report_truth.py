@@ -9,6 +9,7 @@ import pytest
 from fairnas.pipeline.report import figures, pareto, sections, write_report
 from fairnas.pipeline.report.calibration import corrected
 from fairnas.pipeline.report.latency import Comparison
+from fairnas.pipeline.report.limits import chance_in_words
 from fairnas.pipeline.report.run_files import read_run
 from fairnas.pipeline.report.style import network_styles
 from scipy.stats import norm
@@ -35,20 +36,25 @@ def test_limits_kept_by_prediction_alone_say_so_with_their_chance(tmp_path: Path
     path.write_text(json.dumps(picks))
     judged = sections.picks(read_run(run))[0].kept
     assert judged
-    assert judged.words == "kept as predicted, not measured"
+    assert (judged.answer, judged.how) == ("kept", "as predicted, not measured; chance 66%")
     # 90% of a normal distribution lie within 1.645 standard deviations.
     assert judged.chance == pytest.approx(norm.cdf(0.5 / (2.0 / 1.644854)), abs=1e-6)
     text = write_report(run).read_text()
-    assert "kept as predicted, not measured" in text
-    assert "with a chance of 66%" in text
-    assert "kept when measured" not in text
+    assert "as predicted, not measured; chance 66%" in text
+    assert "when measured" not in text
     assert "as predicted, not measured; the least sure with a chance of" in sections.headline(read_run(run)).how_kept
 
 
 def test_limits_kept_on_the_device_say_so(tmp_path: Path) -> None:
     run = fixture.write_run(tmp_path / "cpu", target="cpu")
-    assert {pick.kept.words for pick in sections.picks(read_run(run)) if pick.kept} == {"kept when measured"}
+    assert {(pick.kept.answer, pick.kept.how) for pick in sections.picks(read_run(run)) if pick.kept} == {
+        ("kept", "when measured")
+    }
     assert sections.headline(read_run(run)).how_kept == "when measured on the target"
+
+
+def test_no_chance_is_said_to_be_certain() -> None:
+    assert [chance_in_words(chance) for chance in (0.9999, 0.5, 0.0001)] == ["over 99%", "50%", "under 1%"]
 
 
 def test_a_chance_that_the_run_states_counts(tmp_path: Path) -> None:
