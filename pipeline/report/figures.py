@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from ...exporters.formatting import architecture_lines, count, millions, milliseconds, number, percent
+from ...exporters.formatting import count, millions, milliseconds, number, percent
 from .latency import Comparison
-from .run_files import Constraint, RunFiles, Scored
-from .style import FRONT, LIMIT, SCORED, NetworkStyle, base_layout
+from .style import FRONT, SCORED, NetworkStyle, base_layout
 
 T = TypeVar("T")
 
@@ -28,12 +27,21 @@ MAX_LINE = 1500
 AXES = {
     "accuracy": ("Held-out accuracy (%)", 100.0),
     "latency_ms": ("Predicted latency (ms)", 1.0),
+    "latency_upper_ms": ("Upper end of the predicted latency (ms)", 1.0),
+    "latency_int8_ms": ("Predicted int8 latency (ms)", 1.0),
     "madds": ("Multiply-adds (millions)", 1e-6),
     "params": ("Parameters (millions)", 1e-6),
 }
 """Title and factor of the axis that shows a quantity."""
 
-SHOWN = {"accuracy": percent, "latency_ms": milliseconds, "madds": millions, "params": millions}
+SHOWN = {
+    "accuracy": percent,
+    "latency_ms": milliseconds,
+    "latency_upper_ms": milliseconds,
+    "latency_int8_ms": milliseconds,
+    "madds": millions,
+    "params": millions,
+}
 """How the value of a quantity is written."""
 
 
@@ -55,48 +63,6 @@ class Plot:
     def json(self) -> str:
         """The figure as JSON that may stand inside a script element."""
         return (self.figure.to_json() or "").replace("<", "\\u003c")
-
-
-def pareto(run: RunFiles, cost: str, styles: Mapping[str, NetworkStyle]) -> Plot:
-    """Accuracy over one cost for every scored architecture, with the front, the picks and the limit."""
-    points = [s for s in run.scored if s.values["accuracy"] is not None and s.values[cost] is not None]
-    front = sorted((s for s in points if s.on_front), key=lambda s: s.values[cost] or 0.0)
-    cloud = [s for s in points if not s.on_front and s.feasible]
-    outside = [s for s in points if not s.on_front and not s.feasible]
-    plane = len(run.objectives) == 2
-    figure = go.Figure(layout=base_layout(460))
-    _add_scored(figure, thinned(outside), cost, f"outside a limit ({count(len(outside))})", "x-thin-open", SCORED)
-    _add_scored(figure, thinned(cloud), cost, f"scored ({count(len(cloud))})", "circle", SCORED)
-    _add_scored(figure, front, cost, f"front ({count(len(front))})", "circle", FRONT, line=plane)
-    costs = _scale([s.values[cost] for s in points] + [number(pick.get(cost)) for pick in run.picks], AXES[cost][1])
-    heights = _scale([s.values["accuracy"] for s in points], AXES["accuracy"][1])
-    caption = [f"Each mark is one of the {count(len(points))} architectures that the search scored."]
-    drawn = min(len(cloud), MAX_CLOUD) + min(len(outside), MAX_CLOUD)
-    if drawn < len(cloud) + len(outside):
-        caption.append(f"Of those off the front, {count(drawn)} are drawn, evenly chosen in the order of the file.")
-    if not plane:
-        names = ", ".join(AXES[name][0].split(" (")[0].lower() for name in run.objectives)
-        caption.append(
-            f"The front is one of {len(run.objectives)} objectives ({names}): in this projection some lie low."
-        )
-    ranges = {cost: _padded(costs, below=0.1), "accuracy": _padded(heights, above=0.12)}
-    for limit in run.constraints:
-        if limit.quantity in ranges:
-            ranges[limit.quantity], note = _add_limit(figure, limit, ranges[limit.quantity])
-            caption.append(note)
-    for pick in run.picks:
-        _add_pick(figure, pick, cost, styles[pick["name"]], ranges[cost])
-    axes(figure, AXES[cost][0], AXES["accuracy"][0])
-    figure.update_xaxes(range=ranges[cost])
-    figure.update_yaxes(range=ranges["accuracy"])
-    return Plot(
-        f"pareto-{cost.replace('_', '-')}",
-        f"Scatter plot of accuracy over {AXES[cost][0].lower()} for {len(points)} architectures, "
-        f"{len(front)} of them on the Pareto front, with {len(run.picks)} picks marked. "
-        "The tables below hold the same numbers.",
-        " ".join(caption),
-        figure,
-    )
 
 
 def fairness(ledger: Mapping[str, Any], counts: Sequence[Sequence[float]]) -> Plot:
@@ -215,9 +181,14 @@ def latency(comparisons: Sequence[Comparison], styles: Mapping[str, NetworkStyle
     xs = [c.predicted_ms for c in comparisons]
     ys = [c.measured_ms for c in comparisons]
     tops = [c.p90_ms if c.p90_ms is not None else c.measured_ms for c in comparisons]
-    x_range, y_range = _padded(xs), _padded([*ys, *tops], above=0.15)
+    x_range, y_range = padded(xs), padded(ys, above=0.15)
     if same:
-        x_range = y_range = _padded([*xs, *ys, *tops])
+        x_range = y_range = padded([*xs, *ys])
+    # Bars may make the plot half as high again; one disturbed 90th percentile must not squash all the marks.
+    most = y_range[1] + 0.5 * (y_range[1] - y_range[0])
+    y_range = [y_range[0], max(y_range[1], min(most, max(tops) + 0.04 * (y_range[1] - y_range[0])))]
+    cut = [c.name for c, top in zip(comparisons, tops, strict=True) if top > y_range[1]]
+    if same:
         figure.add_scatter(
             x=x_range,
             y=x_range,
@@ -263,7 +234,9 @@ def latency(comparisons: Sequence[Comparison], styles: Mapping[str, NetworkStyle
     return Plot(
         "latency-comparison",
         f"Scatter plot of measured over predicted latency. {pairs}.",
-        caption + "Measured is the minimum over the rounds; the bar reaches to the 90th percentile.",
+        caption
+        + "Measured is the minimum over the rounds; the bar reaches to the 90th percentile"
+        + (f", which lies above the plot for {', '.join(cut)}: the table has it." if cut else "."),
         figure,
     )
 
@@ -291,94 +264,18 @@ def hypervolume(values: Sequence[float]) -> Plot:
     )
 
 
-def _add_scored(
-    figure: go.Figure, scored: Sequence[Scored], cost: str, name: str, symbol: str, colour: str, *, line: bool = False
-) -> None:
-    if not scored:
-        return
-    figure.add_scatter(
-        x=_scale([s.values[cost] for s in scored], AXES[cost][1]),
-        y=_scale([s.values["accuracy"] for s in scored], AXES["accuracy"][1]),
-        mode="lines+markers" if line else "markers",
-        line={"color": colour, "width": 1.5, "shape": "hv"} if line else None,
-        marker={"color": colour, "symbol": symbol, "size": 7 if colour == FRONT else 6, "line": {"color": colour}},
-        opacity=1.0 if colour == FRONT else 0.6,
-        name=name,
-        text=[_hover(s.architecture, s.values, extrapolated=s.extrapolated) for s in scored],
-        hovertemplate="%{text}<extra></extra>",
-    )
-
-
-def _add_pick(
-    figure: go.Figure, pick: Mapping[str, Any], cost: str, style: NetworkStyle, x_range: Sequence[float]
-) -> None:
-    values = {quantity: number(pick.get(quantity)) for quantity in AXES}
-    x, y = values[cost], values["accuracy"]
-    if x is None or y is None:
-        return
-    label = html.escape(pick["name"], quote=False)
-    # Above and left of a front there is room, but for the leftmost networks the axis is there.
-    leftmost = x * AXES[cost][1] < x_range[0] + 0.15 * (x_range[1] - x_range[0])
-    figure.add_scatter(
-        x=[x * AXES[cost][1]],
-        y=[y * AXES["accuracy"][1]],
-        mode="markers+text",
-        marker={"color": style.colour, "symbol": style.symbol, "size": 14, "line": {"color": "#ffffff", "width": 1.5}},
-        text=[f"<b>{label}</b>"],
-        textposition="top center" if leftmost else "top left",
-        cliponaxis=False,
-        name=label,
-        showlegend=False,
-        hovertext=[f"<b>{label}</b><br>" + _hover(str(pick.get("architecture", "")), values)],
-        hovertemplate="%{hovertext}<extra></extra>",
-    )
-
-
-def _add_limit(figure: go.Figure, limit: Constraint, shown: list[float]) -> tuple[list[float], str]:
-    """Draw the limit where it lies near the data; a far one would squeeze them, so it is only told.
-
-    Returns:
-        the range to show of the limit's axis, and a sentence for the caption.
-    """
-    at = limit.limit * AXES[limit.quantity][1]
-    told = SHOWN[limit.quantity](limit.limit)
-    low, high = shown
-    accuracy = limit.quantity == "accuracy"
-    before, behind = ("below", "above") if accuracy else ("to the left of", "to the right of")
-    reach = 0.6 * (high - low)
-    if not low - reach <= at <= high + reach:
-        return shown, f"The limit, {told}, lies {before if at < low else behind} the plot."
-    margin = 0.06 * (high - low)
-    shown = [min(low, at - margin), max(high, at + margin)]
-    shade = {"fillcolor": LIMIT, "opacity": 0.07, "line_width": 0, "layer": "below"}
-    line = {"line": {"color": LIMIT, "dash": "dash", "width": 1.5}, "annotation_position": "bottom right"}
-    if accuracy:
-        figure.add_hrect(y0=shown[0], y1=at, **shade)
-        figure.add_hline(y=at, annotation={"text": f"limit {told}", "yanchor": "top"}, **line)
-        return shown, f"Networks below the dashed line fall short of the limit of {told}."
-    figure.add_vrect(x0=at, x1=shown[1], **shade)
-    upright = {"text": f"limit {told}", "textangle": -90, "yanchor": "bottom", "xanchor": "left"}
-    figure.add_vline(x=at, annotation=upright, **line)
-    return shown, f"Networks right of the dashed line are over the limit of {told}."
-
-
-def _hover(architecture: str, values: Mapping[str, float | None], *, extrapolated: bool = False) -> str:
-    shown = [f"{SHOWN[quantity](value)}" for quantity, value in values.items() if value is not None]
-    lines = [*(html.escape(line, quote=False) for line in architecture_lines(architecture)), " · ".join(shown)]
-    return "<br>".join([*lines, "latency extrapolated"] if extrapolated else lines)
-
-
 def axes(figure: go.Figure, x: str, y: str) -> None:
     """Title both axes."""
     figure.update_xaxes(title={"text": html.escape(x, quote=False)})
     figure.update_yaxes(title={"text": html.escape(y, quote=False)})
 
 
-def _scale(values: Sequence[float | None], factor: float) -> list[float]:
+def scaled(values: Sequence[float | None], factor: float) -> list[float]:
+    """The values that are known, in the unit of their axis."""
     return [value * factor for value in values if value is not None]
 
 
-def _padded(values: Sequence[float], above: float = 0.08, below: float = 0.08) -> list[float]:
+def padded(values: Sequence[float], above: float = 0.08, below: float = 0.08) -> list[float]:
     """A range around the values; around a single one, a tenth of it to each side."""
     low, high = min(values), max(values)
     span = (high - low) or abs(high) * 0.2 or 1.0

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ...common.errors import FairnasError, UnreadableFile
+from ...common.names import UnsafeNameError, inside, safe_name
+from ...common.reading import parse_json, parse_yaml, read_bytes, read_json, read_text
+from ...common.text import plain
 from ...exporters.formatting import number
 from ..ranking import TRUTH_PREFIX
+from ..search.quantities import excess
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-QUANTITIES = ("accuracy", "latency_ms", "madds", "params")
+_LARGEST_PICTURE = 8 << 20  # bytes
+QUANTITIES = ("accuracy", "latency_ms", "latency_upper_ms", "latency_int8_ms", "madds", "params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class RunFiles:
     fairness: dict[str, Any] = field(default_factory=dict)
     oneshot: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
+    corrected_table: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
     scored: list[Scored] = field(default_factory=list)
     picks: list[dict[str, Any]] = field(default_factory=list)
@@ -93,6 +97,13 @@ class RunFiles:
         corrected = {"latency_ms": number(self.measured.get("limit_ms"))}
         return [Constraint(name, corrected.get(name) or limit) for name, limit in found if limit is not None]
 
+    def keeps_limits(self, values: Mapping[str, float | None]) -> bool | None:
+        """Whether all limits of known values are kept; None where none can be judged."""
+        known = [
+            (c.quantity, value, c.limit) for c in self.constraints if (value := values.get(c.quantity)) is not None
+        ]
+        return all(excess(*each) <= 0 for each in known) if known else None
+
 
 def read_run(folder: Path) -> RunFiles:
     """Read every file of a run folder that the report shows."""
@@ -105,6 +116,7 @@ def read_run(folder: Path) -> RunFiles:
     run.fairness = reader.mapping("supernet/fairness.json")
     run.oneshot = reader.mapping("oneshot/scores.json")
     run.table = reader.mapping("latency/table.json")
+    run.corrected_table = reader.mapping("picks/table.json")
     run.validation = reader.mapping("latency/validation.json")
     run.scored = reader.scored("search/pareto.csv")
     picks = reader.mappings("picks/picks.json") or reader.mappings("search/picks.json")
@@ -137,18 +149,17 @@ def as_list(value: Any) -> list[Any]:
 
 
 class _Reader:
-    """Reads files below a folder and notes which of them could not be read."""
+    """Reads files below a folder and notes which of them could not be read; no link leads it out of the folder."""
 
     def __init__(self, folder: Path, problems: list[str]) -> None:
         self.folder = folder
         self.problems = problems
 
     def text(self, name: str) -> str | None:
+        path = self._path(name)
         try:
-            return (self.folder / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
+            return read_text(path) if path else None
+        except UnreadableFile as error:
             self._note(name, str(error))
             return None
 
@@ -161,9 +172,9 @@ class _Reader:
     def yaml(self, name: str) -> dict[str, Any]:
         text = self.text(name)
         try:
-            return as_dict(yaml.safe_load(text)) if text else {}
-        except yaml.YAMLError:
-            self._note(name, "it is not valid YAML")
+            return as_dict(parse_yaml(text, name)) if text else {}
+        except UnreadableFile as error:
+            self._note(name, str(error))
             return {}
 
     def lines(self, name: str) -> list[dict[str, Any]]:
@@ -173,15 +184,14 @@ class _Reader:
         lines = (self.text(name) or "").splitlines()
         for position, line in enumerate(lines):
             try:
-                records.append(as_dict(json.loads(line)))
-            except ValueError:
+                records.append(as_dict(parse_json(line, name)))
+            except UnreadableFile:
                 torn.append(position)
         if any(position < len(lines) - 1 for position in torn):
             self._note(name, f"{len(torn)} of its {len(lines)} lines are not valid JSON")
         return records
 
     def scored(self, name: str) -> list[Scored]:
-        rows: Iterable[dict[str, Any]] = csv.DictReader((self.text(name) or "").splitlines())
         return [
             Scored(
                 architecture=row.get("architecture") or "",
@@ -191,39 +201,64 @@ class _Reader:
                 generation=None if (found := number(row.get("generation"))) is None else int(found),
                 extrapolated=_flag(row.get("extrapolated")),
             )
-            for row in rows
+            for row in self._rows(name)
         ]
 
     def ranked(self, name: str) -> list[tuple[str, float, float]]:
         """Architectures with their one-shot score and their true accuracy."""
-        rows: Iterable[dict[str, Any]] = csv.DictReader((self.text(name) or "").splitlines())
-        found = ((row.get("architecture"), number(row.get("oneshot")), number(row.get("truth"))) for row in rows)
+        found = (
+            (row.get("architecture"), number(row.get("oneshot")), number(row.get("truth"))) for row in self._rows(name)
+        )
         return [(text, score, true) for text, score, true in found if text and score is not None and true is not None]
 
     def picture(self, name: str) -> str:
         """A PNG file as a data address; empty where it is missing or of another kind."""
+        path = self._path(name)
         try:
-            content = (self.folder / name).read_bytes()
-        except OSError:
+            content = read_bytes(path, _LARGEST_PICTURE) if path else b""
+        except UnreadableFile as error:
+            self._note(name, str(error))
             return ""
         return f"data:image/png;base64,{base64.b64encode(content).decode()}" if content[:8] == _PNG else ""
 
     def subfolders(self, name: str) -> list[str]:
-        parent = self.folder / name
-        return sorted(child.name for child in parent.iterdir() if child.is_dir()) if parent.is_dir() else []
+        """Names of the folders below one; none that could be no stage's."""
+        parent = self._path(name)
+        found: list[str] = []
+        for child in sorted(parent.iterdir()) if parent and parent.is_dir() else ():
+            try:
+                if inside(self.folder, name, safe_name(child.name, "a network")).is_dir():
+                    found.append(child.name)
+            except UnsafeNameError as error:
+                self._note(plain(f"{name}/{child.name}"), str(error))
+        return found
+
+    def _path(self, name: str) -> Path | None:
+        """Where a file lies; None where there is none, or a link that might lead out of the folder."""
+        try:
+            path = inside(self.folder, name)
+        except UnsafeNameError as error:
+            self._note(name, str(error))
+            return None
+        return path if path.exists() else None
+
+    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """Rows of a CSV file, as far as they can be read."""
+        try:
+            yield from csv.DictReader((self.text(name) or "").splitlines())
+        except csv.Error as error:
+            self._note(name, str(error))
 
     def _json(self, name: str) -> Any:
-        text = self.text(name)
-        if text is None:
-            return None
+        path = self._path(name)
         try:
-            return json.loads(text)
-        except ValueError:
-            self._note(name, "it is not valid JSON")
+            return read_json(path) if path else None
+        except FairnasError as error:
+            self._note(name, str(error))
             return None
 
     def _note(self, name: str, reason: str) -> None:
-        note = f"{name} could not be read ({reason}); what it holds is left out."
+        note = f"{name} could not be read ({plain(reason)}); what it holds is left out."
         if note not in self.problems:
             self.problems.append(note)
 

@@ -8,13 +8,21 @@ from typing import Any
 
 from ...exporters.formatting import count, number, percent
 from ...exporters.passport_page import STATUS
-from ..search.quantities import excess
 from . import figures
 from .latency import Comparison, compare, entries, formats, leading, prediction
+from .limits import Kept, in_words, kept
+from .pareto import pareto
 from .run_files import QUANTITIES, RunFiles, Scored, as_dict, as_list
 from .style import NetworkStyle
 
-NAMES = {"accuracy": "accuracy", "latency_ms": "latency", "madds": "multiply-adds", "params": "parameters"}
+NAMES = {
+    "accuracy": "accuracy",
+    "latency_ms": "latency",
+    "latency_upper_ms": "the upper end of the latency's interval",
+    "latency_int8_ms": "int8 latency",
+    "madds": "multiply-adds",
+    "params": "parameters",
+}
 """What a quantity is called in a sentence."""
 
 DEMONSTRATION = "digits"
@@ -40,6 +48,7 @@ class Headline:
     fastest_name: str
     kept: int
     judged: int
+    how_kept: str
     seconds: float | None
 
 
@@ -48,6 +57,7 @@ class Pick:
     """One pick: whether it keeps every limit (None where there is no limit to keep), and what the device said.
 
     Attributes:
+        values: by quantity, as predicted.
         interval: the ms between which 90% of such predictions end; None where the table says nothing.
         measured_ms: on the target's device; None where it was not there.
     """
@@ -55,7 +65,7 @@ class Pick:
     name: str
     architecture: str
     values: dict[str, float | None]
-    kept: bool | None
+    kept: Kept | None
     extrapolated: bool
     interval: tuple[float, float] | None
     measured_ms: float | None
@@ -92,7 +102,7 @@ class Export:
     predicted: dict[str, Any] | None
     interval: tuple[float, float] | None
     measured: list[dict[str, Any]]
-    kept: bool | None
+    kept: Kept | None
 
 
 @dataclass(slots=True)
@@ -126,6 +136,12 @@ class Fairness:
     equal: bool
     always_equal: bool
     plot: figures.Plot
+
+    @property
+    def least_width(self) -> int:
+        """Pixels that the plot's numbers need: a narrower page scrolls it."""
+        digits = len(f"{self.most:,.0f}")
+        return 120 + self.layers * (14 + 8 * digits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +196,9 @@ def headline(run: RunFiles) -> Headline:
         best_name=best[1],
         fastest_ms=fastest[0],
         fastest_name=fastest[1],
-        kept=sum(judged),
+        kept=sum(each.kept for each in judged),
         judged=len(judged),
+        how_kept=in_words(judged),
         seconds=sum(seconds) if seconds else None,
     )
 
@@ -193,17 +210,15 @@ def picks(run: RunFiles) -> list[Pick]:
     for pick in run.picks:
         values = {quantity: number(pick.get(quantity)) for quantity in QUANTITIES}
         architecture = str(pick.get("architecture", ""))
-        measured = number(pick.get("measured_ms"))
-        judged = values if measured is None else values | {"latency_ms": measured}
         rows.append(
             Pick(
                 pick["name"],
                 architecture,
                 values,
-                _kept(run, judged),
+                kept(run, pick, values),
                 architecture in extrapolated,
                 interval(pick.get("latency_low_ms"), pick.get("latency_high_ms")),
-                measured,
+                number(pick.get("measured_ms")),
             )
         )
     return rows
@@ -235,6 +250,7 @@ def _distrust(run: RunFiles) -> str:
 
 def exports(run: RunFiles) -> list[Export]:
     """The exported networks, picks first."""
+    measured_picks = {pick["name"]: pick for pick in run.picks if number(pick.get("measured_ms")) is not None}
     rows: list[Export] = []
     for name in run.networks:
         if (passport := run.passports.get(name)) is None:
@@ -256,10 +272,16 @@ def exports(run: RunFiles) -> list[Export]:
                 predicted,
                 interval(predicted.get("low_ms"), predicted.get("high_ms")) if predicted else None,
                 entries(shown, "measured"),
-                _kept(run, values),
+                kept(run, measured_picks.get(name) or _as_row(predicted), values),
             )
         )
     return rows
+
+
+def _as_row(predicted: dict[str, Any] | None) -> dict[str, Any]:
+    """A passport's prediction in the form of a pick."""
+    found = predicted or {}
+    return {"latency_low_ms": found.get("low_ms"), "latency_high_ms": found.get("high_ms")}
 
 
 def _format_row(record: dict[str, Any]) -> FormatRow:
@@ -272,7 +294,7 @@ def pareto_plots(run: RunFiles, styles: Mapping[str, NetworkStyle]) -> list[figu
     """One plot of accuracy over each cost that was an objective."""
     costs = [quantity for quantity in run.objectives if quantity != "accuracy"] or ["latency_ms"]
     return [
-        figures.pareto(run, cost, styles)
+        pareto(run, cost, styles)
         for cost in costs
         if any(s.values["accuracy"] is not None and s.values[cost] is not None for s in run.scored)
     ]
@@ -376,12 +398,6 @@ def details(run: RunFiles) -> Details:
     )
 
 
-def _kept(run: RunFiles, values: Mapping[str, float | None]) -> bool | None:
-    """Whether all limits of known values are kept; None where none can be judged."""
-    known = [(c.quantity, value, c.limit) for c in run.constraints if (value := values.get(c.quantity)) is not None]
-    return all(excess(*each) <= 0 for each in known) if known else None
-
-
 def _target(run: RunFiles) -> str:
     return _name(run.config.get("target"))
 
@@ -421,6 +437,8 @@ def _pairs(value: Any) -> list[tuple[str, str]]:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     return ", ".join(_plain(item) for item in value) if isinstance(value, list) else str(value)

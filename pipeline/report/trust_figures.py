@@ -110,7 +110,7 @@ def similarity(
     figure.update_yaxes(
         type="category", autorange="reversed", showticklabels=False, showgrid=False, showline=False, ticks=""
     )
-    figure.update_yaxes(showticklabels=True, tickfont={"size": 10}, col=1)
+    figure.update_yaxes(showticklabels=True, tickfont={"size": 11}, col=1)
     figure.update_annotations(font={"size": 11})
     figure.update_layout(
         coloraxis={
@@ -154,7 +154,8 @@ def lemma(choices: int, backward_passes: float | None) -> Plot:
     axes(figure, "Trials n", "Chance of equal counts")
     figure.update_xaxes(type="log", dtick=1, exponentformat="power")
     figure.update_yaxes(type="log", dtick=2, exponentformat="power")
-    here = choices * int((backward_passes or MOST_TRIALS) // choices) or choices
+    passes = min(backward_passes or MOST_TRIALS, float(2**53))  # exact up to there, and whole numbers of 64 bits
+    here = choices * int(passes // choices) or choices
     chance = float(probability_of_equal_counts(choices, np.array([here]))[0])
     return Plot(
         "lemma",
