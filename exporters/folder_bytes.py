@@ -86,7 +86,7 @@ def read_regular(folder: Path, name: str) -> bytes:
 
 def why_not_regular(folder: Path, name: str) -> str | None:
     """Why a path below a folder is not to be opened; None where it is a file, and no link leads to it."""
-    path = folder
+    path, mode = folder, 0
     for part in Path(name).parts:
         path = path / part
         try:

@@ -125,7 +125,7 @@ def _litert_facts(content: bytes, images: np.ndarray) -> dict[str, Any]:
     except ImportError:
         return {"missing": "LiteRT is not installed: pip install 'fairnas[litert]'"}
     try:
-        model = schema.Model.GetRootAs(content, 0)
+        model: Any = schema.Model.GetRootAs(content, 0)
         entries = [model.Metadata(number) for number in range(model.MetadataLength())]
         metadata = {
             entry.Name().decode(): model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().decode(errors="replace")
@@ -251,8 +251,9 @@ def _multiply_adds(model: Any, channels: int) -> int | None:
         elif node.op_type == "ConvTranspose":
             total += _size(first) * _size(second[1:])
         else:
+            inner: Any = first
             transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-            total += _size(output) * first[0 if transposed else -1]
+            total += _size(output) * inner[0 if transposed else -1]
     return total
 
 
