@@ -26,6 +26,7 @@ from fairnas.models import build_network, get_space, parse_network
 CLASSES = ("cat", "dog", "<script>alert(1)</script>", "owl & 'eagle'")
 PREPROCESSING = Preprocessing(32, 0.875, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ARCHITECTURE = parse_network("fairnas_c")
+OTHER_ARCHITECTURE = parse_network("fairnas_a")
 WIDTH = 0.25
 
 
