@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ NAMESPACE = "fairnas"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_PATIENCE_S = 120  # of ssh-keygen, which may wait for somebody to touch a key
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 
 
@@ -104,12 +106,12 @@ def fingerprint(key: Path) -> str:
     return next(word for word in said.split() if word.startswith("SHA256:"))
 
 
-def check_signature(content: bytes, signature: Path, allowed_signers: Path | None = None) -> tuple[str, str | None]:
+def check_signature(content: bytes, signature: bytes, allowed_signers: Path | None = None) -> tuple[str, str | None]:
     """Whether a signature is one of a file's content.
 
     Args:
         content: of the file.
-        signature: path of the detached signature.
+        signature: content of the detached signature.
         allowed_signers: who may sign, in the format of ssh-keygen; None asks only that the signature is whole.
 
     Returns:
@@ -118,20 +120,23 @@ def check_signature(content: bytes, signature: Path, allowed_signers: Path | Non
     Raises:
         ExportError: it is not, or none of the signers made it.
     """
-    if _armour(signature.read_bytes()) != signature.read_bytes():
+    if _armour(signature) != signature:
         raise ExportError("it is not in the form that ssh-keygen writes")  # which ssh-keygen would let pass
-    arguments = ("-n", NAMESPACE, "-s", str(signature))
-    failed = "it is no signature of this content"
-    said = _ssh_keygen(failed, "-Y", "check-novalidate", *arguments, content=content).decode()
-    key = next((word for word in said.split() if word.startswith("SHA256:")), "")
-    if allowed_signers is None:
-        return key, None
-    if not allowed_signers.is_file():
+    if allowed_signers is not None and not allowed_signers.is_file():
         raise ExportError(f"there is no file {allowed_signers} of signers")
-    who = ("-f", str(allowed_signers))
-    unknown = f"made by {key}, who is none of the signers in {allowed_signers}"
-    names = _ssh_keygen(unknown, "-Y", "find-principals", "-s", str(signature), *who).decode().split("\n")
-    _ssh_keygen(unknown, "-Y", "verify", *arguments, *who, "-I", names[0], content=content)
+    with tempfile.NamedTemporaryFile(prefix="fairnas-", suffix=".sig") as file:  # not the one that others may exchange
+        file.write(signature)
+        file.flush()
+        arguments = ("-n", NAMESPACE, "-s", file.name)
+        failed = "it is no signature of this content"
+        said = _ssh_keygen(failed, "-Y", "check-novalidate", *arguments, content=content).decode()
+        key = next((word for word in said.split() if word.startswith("SHA256:")), "")
+        if allowed_signers is None:
+            return key, None
+        who = ("-f", str(allowed_signers))
+        unknown = f"made by {key}, who is none of the signers in {allowed_signers}"
+        names = _ssh_keygen(unknown, "-Y", "find-principals", "-s", file.name, *who).decode().split("\n")
+        _ssh_keygen(unknown, "-Y", "verify", *arguments, *who, "-I", names[0], content=content)
     return key, names[0]
 
 
@@ -151,14 +156,18 @@ def _ssh_keygen(failed: str, *arguments: str, content: bytes = b"") -> bytes:
         raise ExportError(f"{failed}: ssh-keygen is not installed (Debian: apt-get install openssh-client)")
     # Nobody is there to be asked for a passphrase.
     asks = {"SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
-    done = subprocess.run(
-        [program, *arguments],
-        input=content,
-        capture_output=True,
-        check=False,
-        env=os.environ | asks,
-        start_new_session=True,
-    )
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            input=content,
+            capture_output=True,
+            check=False,
+            env=os.environ | asks,
+            start_new_session=True,
+            timeout=_PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"{failed}: ssh-keygen did not answer within {_PATIENCE_S} s") from None
     if done.returncode:
         lines = [line for line in done.stderr.decode(errors="replace").splitlines() if not line.startswith("Signing")]
         raise ExportError(f"{failed}: {' '.join(' '.join(lines).split()) or 'ssh-keygen says no more'}")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
 
 from ..common.files import sha256_file, write_atomic
 from .checksums import SIGNATURE, SUMS, fingerprint, format_sums, sign
 from .errors import ExportError
-from .passport import PASSPORT, Passport
-from .passport_page import PAGE, render_passport
+from .model_facts import RECIPE, model_facts, probe_images
+from .passport import PASSPORT, AnswerRecord, FileFacts, FormatRecord, Passport, ProbeRecord
+from .passport_page import PAGE, page_maker, render_passport
 
 CLOSING = (PASSPORT, PAGE, SUMS, SIGNATURE)
 """Files that speak of the others, in the order in which they are written."""
@@ -22,7 +28,7 @@ def write_export_folder(folder: Path, passport: Passport, sign_with: Path | None
     Args:
         folder: where the files lie. Hidden files are left alone: they are the run's own and will go.
         passport: names them, with sizes and digests.
-        sign_with: path of an ssh key; its fingerprint goes into the passport.
+        sign_with: path of an ssh key; its fingerprint goes into the passport, with the time.
 
     Returns:
         The passport as it was written.
@@ -43,7 +49,14 @@ def write_export_folder(folder: Path, passport: Passport, sign_with: Path | None
     signer = fingerprint(sign_with) if sign_with else None
     (folder / SIGNATURE).unlink(missing_ok=True)
     (folder / SUMS).unlink(missing_ok=True)
-    passport = passport.model_copy(update={"signed_by": signer})
+    passport = passport.model_copy(
+        update={
+            **_looked_into(folder, passport),
+            "signed_by": signer,
+            "signed_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if signer else None,
+            "page": page_maker(),
+        }
+    )
     write_atomic(folder / PASSPORT, passport.to_json())
     write_atomic(folder / PAGE, render_passport(passport))
     sums = format_sums(folder, {*named, PASSPORT, PAGE}).encode()
@@ -58,3 +71,36 @@ def write_export_folder(folder: Path, passport: Passport, sign_with: Path | None
 def _visible_files(folder: Path) -> set[str]:
     names = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
     return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}
+
+
+def _looked_into(folder: Path, passport: Passport) -> dict[str, object]:
+    """The probe, and the formats with what their files themselves hold and answer to it."""
+    images = probe_images(passport.resolution, passport.preprocessing.mean, passport.preprocessing.std)
+    formats = [_with_facts(folder, record, passport, images) for record in passport.formats]
+    return {"probe": ProbeRecord(recipe=RECIPE, sha256=digest_of_images(images)), "formats": formats}
+
+
+def digest_of_images(images: np.ndarray) -> str:
+    """SHA-256 of the images' numbers, float32, little end first."""
+    return hashlib.sha256(images.astype("<f4").tobytes()).hexdigest()
+
+
+def _with_facts(folder: Path, record: FormatRecord, passport: Passport, images: np.ndarray) -> FormatRecord:
+    path = folder / record.files[0].path if record.files else None
+    if path is None or path.suffix not in (".onnx", ".tflite"):
+        return record
+    facts = model_facts(path.read_bytes(), path.suffix, images)
+    if "numbers" not in facts:  # it could not be loaded, which its status tells
+        return record.model_copy(update={"holds": None})
+    answer = facts["answer"]
+    kept = {name: facts[name] for name in ("numbers", "tensors", "madds", "inputs", "outputs")}
+    try:
+        holds = FileFacts(
+            **kept,
+            network_params=passport.params,
+            network_madds=passport.madds,
+            answer=None if "problem" in answer else AnswerRecord(**answer),
+        )
+    except ValidationError:  # sizes that no file of ours has
+        return record.model_copy(update={"holds": None})
+    return record.model_copy(update={"holds": holds})

@@ -18,7 +18,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from ..common.errors import UnreadableFile
 from ..common.files import write_json
+from ..common.reading import parse_json
 from ..latency_tables.sustained import Sustained
 from .checksums import Sha256, is_plain_name
 from .errors import ExportError
@@ -60,6 +62,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
 Difference = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -201,6 +204,65 @@ class ExportedFile(_Part):
     sha256: Sha256
 
 
+class ProbeRecord(_Part):
+    """Images that everybody can make again, and that every file was asked about.
+
+    Attributes:
+        recipe: names how they are made, see `model_facts.probe_images`.
+        sha256: of their numbers, float32 `[B, C, H, W]`.
+    """
+
+    recipe: str
+    sha256: Sha256
+
+
+class AnswerRecord(_Part):
+    """What a file answers to the probe.
+
+    Attributes:
+        shape: of the logits.
+        finite: whether all of them are numbers.
+        steady: whether it answers the same twice.
+        top1: the largest logit of each image, by place.
+        scale: the largest absolute logit.
+        values: of each image up to 16 logits, spread evenly over all of them.
+    """
+
+    shape: list[int]
+    finite: bool
+    steady: bool
+    top1: list[int] = []
+    scale: Difference = 0.0
+    values: list[list[Annotated[float, Field(allow_inf_nan=False)]]] = []
+
+
+class FileFacts(_Part):
+    """What a model file itself holds.
+
+    That may be less or more than its network has: a head that only training needs stays behind, filters that are not
+    trained come along, what is shared may be written out.
+
+    Attributes:
+        numbers: weights and constants.
+        tensors: that hold them.
+        madds: multiply-adds of one image, of its convolutions and products of matrices; None where a size stays open.
+        inputs: shape of each, None for sizes that are open.
+        outputs: the same.
+        network_params: parameters of the network that it was made from.
+        network_madds: multiply-adds of that network.
+        answer: to the probe; None where nothing here could run it.
+    """
+
+    numbers: Annotated[int, Field(ge=0)]
+    tensors: Annotated[int, Field(ge=0)]
+    madds: Annotated[int, Field(ge=0)] | None = None
+    inputs: list[list[int | None]]
+    outputs: list[list[int | None]]
+    network_params: Annotated[int, Field(ge=0)]
+    network_madds: Annotated[int, Field(ge=0)]
+    answer: AnswerRecord | None = None
+
+
 class FormatRecord(_Part):
     """One format that was asked for, and what became of it.
 
@@ -216,6 +278,7 @@ class FormatRecord(_Part):
         memory: of running it here.
         latency: predicted for it, and measured of it.
         facts: what else a reviewer asks: calibration, layers that stayed in float, what an engine holds.
+        holds: what its model file itself holds; None of engines, and in passports from before there was such a record.
     """
 
     format: str
@@ -227,6 +290,7 @@ class FormatRecord(_Part):
     memory: MemoryRecord | None = None
     latency: list[LatencyRecord] = []
     facts: Facts = {}
+    holds: FileFacts | None = None
 
     @model_validator(mode="after")
     def _says_what_happened(self) -> FormatRecord:
@@ -273,6 +337,9 @@ class Passport(_Part):
         licenses: of data and code.
         lineage: from the images to the files: names, digests, keys, commit, versions, machine.
         signed_by: fingerprint of the key that signed the checksums (`SHA256:...`); None where nobody did.
+        signed_at: when it was signed, in UTC, such as `2026-12-01T09:30:00Z`; None where nobody did.
+        probe: images that every file was asked about; None in passports from before there were any.
+        page: digest of what makes the page from a passport, so that a page can be made again and compared.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -290,6 +357,9 @@ class Passport(_Part):
     licenses: Licenses = Licenses()
     lineage: Facts
     signed_by: str | None = None
+    signed_at: Moment | None = None
+    probe: ProbeRecord | None = None
+    page: Sha256 | None = None
 
     @property
     def files(self) -> list[ExportedFile]:
@@ -322,8 +392,8 @@ def read_passport(text: str | bytes) -> Passport:
         ExportError: it is not JSON, of another schema version, or does not conform; names what is wrong.
     """
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text.decode() if isinstance(text, bytes) else text, "it")
+    except (UnreadableFile, UnicodeDecodeError) as error:
         raise ExportError(f"not valid JSON: {error}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from . import pages
+from . import formatting, pages
 from .checksums import NAMESPACE, SIGNATURE, SUMS
 from .passport import PASSPORT, FormatRecord, LatencyRecord, Passport
 
@@ -27,23 +27,51 @@ WORDS = {"madds": "multiply-adds", "sha256": "SHA-256", "top1": "top-1", "ms": "
 """How parts of a key are written."""
 
 
-def render_passport(passport: Passport) -> str:
-    """The page as text. It names the digest of the JSON file that it was made from."""
+def page_maker() -> str:
+    """Digest of what makes the page: where it is the same, the same passport makes the same page."""
+    sources = (_TEMPLATE, pages.STYLE_FILE, Path(pages.__file__), Path(formatting.__file__), Path(__file__))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def render_passport(passport: Passport, digest_of_json: str | None = None) -> str:
+    """The page as text. It names the digest of the JSON file that it was made from.
+
+    Args:
+        passport: what it shows.
+        digest_of_json: of that file; by default the one that `write_export_folder` writes.
+    """
     templates = pages.environment(_TEMPLATE.parent)
-    templates.filters.update(label=_label, plain=_plain)
+    templates.filters.update(label=_label, plain=_plain, pairs=_pairs)
     templates.tests.update(nested=_is_nested, rows=_is_table)
-    content = passport.to_json()
+    made, lineage = _made(passport.lineage)
     return templates.get_template(_TEMPLATE.name).render(
         passport=passport,
+        made=made,
+        lineage=lineage,
         css=pages.style(),
         status=STATUS,
         used=[key for key in STATUS if any(record.status == key for record in passport.formats)],
         headline=_headline(passport.formats),
         gain=_gain,
         latencies=[(record.format, entry) for record in passport.formats for entry in record.latency],
-        digest_of_json=hashlib.sha256(content.encode()).hexdigest(),
+        digest_of_json=digest_of_json or hashlib.sha256(passport.to_json().encode()).hexdigest(),
         names={"json": PASSPORT, "sums": SUMS, "signature": SIGNATURE, "namespace": NAMESPACE},
     )
+
+
+def _made(lineage: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Where each stage was computed, as rows of a table, and the rest of the lineage.
+
+    A network may have been trained on one machine and exported on another, by another version.
+    """
+    made = lineage.get("made")
+    if not isinstance(made, dict) or not all(isinstance(facts, dict) for facts in made.values()):
+        return [], lineage
+    rows = [
+        {"stage": stage, **{key: facts.get(key) for key in ("commit", "versions", "machine")}}
+        for stage, facts in made.items()
+    ]
+    return rows, {key: value for key, value in lineage.items() if key != "made"}
 
 
 def _headline(formats: list[FormatRecord]) -> dict[str, Any]:
@@ -82,6 +110,13 @@ def _is_table(value: Any) -> bool:
     if not isinstance(value, list) or not value or not all(isinstance(item, dict) and item for item in value):
         return False
     return all(item.keys() == value[0].keys() and not any(map(_is_nested, item.values())) for item in value)
+
+
+def _pairs(value: Any) -> str:
+    """A mapping in one cell: `torch 2.14.0, python 3.11.2`."""
+    if not isinstance(value, dict):
+        return _plain(value)
+    return ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or _plain(None)
 
 
 def _plain(value: Any) -> str:

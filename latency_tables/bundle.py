@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.files import sha256_file, sha256_json, write_json
+from ..common.names import inside, safe_name
 from ..common.places import cache_root
+from ..common.reading import read_object
 from .debian import system_libraries
 from .errors import LatencyError
 from .packages import Package, ProgressLine, fetch, unpack
@@ -129,16 +131,17 @@ def load_bundle(folder: Path) -> Bundle:
         LatencyError: the folder holds no bundle, or a file is missing or damaged.
     """
     try:
-        told = json.loads((folder / _MANIFEST).read_text())
-        bundle = Bundle(told["abi"], told["runtime"], folder, told["files"])
-        for name, digest in bundle.files.items():
-            if sha256_file(folder / name) != digest:
+        told = read_object(folder / _MANIFEST)
+        abi, runtime, files = str(told["abi"]), str(told["runtime"]), dict(told["files"])
+        for name, digest in files.items():
+            # Its files are copied by name: one that leads elsewhere would take something else along.
+            if sha256_file(inside(folder, safe_name(name, "a bundle's file"))) != digest:
                 raise LatencyError(f"{folder / name} is damaged: remove {folder} and build the bundle again")
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, LatencyError):
             raise
         raise LatencyError(f"{folder} holds no whole bundle: {error}") from error
-    return bundle
+    return Bundle(abi, runtime, folder, files)
 
 
 def copy_bundle(bundle: Bundle, to: Path) -> Bundle:
@@ -173,7 +176,8 @@ class _Builder:
         if kept.exists():
             try:
                 return load_bundle(kept)
-            except LatencyError:
+            except LatencyError as error:
+                self.progress(f"building the bundle again: {error}")
                 shutil.rmtree(kept)
         with tempfile.TemporaryDirectory(prefix=".", suffix=".fairnas.tmp", dir=self.cache) as name:
             folder = Path(name) / "bundle"
@@ -236,12 +240,13 @@ class _Builder:
 def _alone(cache: Path, progress: ProgressLine) -> Iterator[None]:
     """Build while nobody else builds in this cache, after removing what killed builds left."""
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
+    # A link in its place is refused (O_NOFOLLOW): what it points to is not ours to write.
+    with os.fdopen(os.open(cache / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("waiting for another program that builds a bundle")
             fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in (*cache.glob(".*.fairnas.tmp"), *cache.glob("packages/.*.fairnas.tmp")):
-            shutil.rmtree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)  # a link of that name stays
         yield

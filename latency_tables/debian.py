@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+from ..common.errors import UnreadableFile
+from ..common.files import sha256_file, write_json
+from ..common.reading import read_object
 from .errors import LatencyError
 from .packages import ProgressLine
 
@@ -28,13 +32,18 @@ _LIBRARIES = (
 def system_libraries(machine: str, cache: Path, progress: ProgressLine) -> Path:
     """A folder with glibc's loader and the libraries that ONNX Runtime needs; apt checks Debian's signatures.
 
-    Taken once and then kept: Debian replaces its packages in place, so that no version can be pinned for long.
+    Taken once and then kept: Debian replaces its packages in place, so that no version can be pinned for long. What is
+    kept is compared with the digests of what was taken, and taken again where it differs.
 
     Raises:
         LatencyError: this is no Debian, or its mirror cannot be reached.
     """
     kept = cache / f"glibc-{machine}"
-    if not kept.exists():
+    if kept.is_dir() and not _is_whole(kept):
+        progress(f"{kept} is damaged: taking its libraries again")
+        shutil.rmtree(kept)
+        _digests_of(kept).unlink(missing_ok=True)
+    if not kept.is_dir():
         missing = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
         if missing:
             raise LatencyError(
@@ -55,8 +64,25 @@ def system_libraries(machine: str, cache: Path, progress: ProgressLine) -> Path:
                 if not found:
                     raise LatencyError(f"Debian's packages {', '.join(_PACKAGES)} hold no {library}")
                 shutil.copyfile(found[0], chosen / library)
+            write_json(_digests_of(kept), {path.name: sha256_file(path) for path in sorted(chosen.iterdir())})
             chosen.rename(kept)
     return kept
+
+
+def _digests_of(kept: Path) -> Path:
+    """Beside the folder, all of whose files go into bundles."""
+    return kept.with_name(f"{kept.name}.json")
+
+
+def _is_whole(kept: Path) -> bool:
+    """Whether the libraries are those that were taken; of a folder from before digests were kept, they are from now."""
+    found = {path.name: sha256_file(path) for path in sorted(kept.iterdir()) if path.is_file()}
+    if not os.path.lexists(_digests_of(kept)):
+        write_json(_digests_of(kept), found)
+    try:
+        return read_object(_digests_of(kept)) == found
+    except UnreadableFile:
+        return False
 
 
 def _downloaded(architecture: str, folder: Path) -> list[Path]:

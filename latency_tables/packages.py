@@ -43,21 +43,25 @@ class Package:
 
 
 def fetch(package: Package, cache: Path, progress: ProgressLine) -> Path:
-    """The package's file in `cache`; downloaded if it is not there yet.
+    """The package's file in `cache`; downloaded if it is not there yet, or is not the pinned one any more.
 
     Raises:
         LatencyError: it cannot be downloaded, or is not the file that was pinned.
     """
     kept = cache / package.sha256
-    if not kept.exists():
+    # Each time: a disk may have lost some of it since, and others may write there.
+    if not kept.is_file() or sha256_file(kept) != package.sha256:
         what = f"{package.name} {package.version} from {package.registry}"
-        progress(f"downloading {what} ({package.megabytes} MB)")
+        why = f"{kept} is damaged: " if os.path.lexists(kept) else ""
+        progress(f"{why}downloading {what} ({package.megabytes} MB)")
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", suffix=".fairnas.tmp", dir=cache) as folder:
             file = _download(package, what, Path(folder))
             if sha256_file(file) != package.sha256:
                 raise LatencyError(f"{what} is not the file that was pinned (SHA-256 {package.sha256}): do not use it")
-            file.rename(kept)
+            if kept.is_dir() and not kept.is_symlink():
+                shutil.rmtree(kept)
+            file.replace(kept)
     return kept
 
 

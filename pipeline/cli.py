@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ..common.errors import FairnasError
@@ -359,6 +358,17 @@ def verify(
     allowed_signers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Who may have signed, in ssh-keygen's form; others fail.")
     ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Which export it must be, or it fails: the network's NAME, sha256:DIGEST (of its SHA256SUMS or "
+            "passport.json), newer-than:DATE (needs --allowed-signers). Repeatable.",
+        ),
+    ] = None,
+    newer_than: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Short for --expect newer-than:DATE, such as 2026-12-01.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="The images that it was judged on: measure its accuracy again.")
     ] = None,
@@ -367,8 +377,12 @@ def verify(
     """Check an exported network from its files: every digest, the passport, the models, the signature."""
     from dataclasses import asdict
 
-    from ..exporters.verify import failures
+    from ..exporters.expectations import parse_expected
+    from ..exporters.verify import failed_names
     from ..exporters.verify import verify as verify_folder
+
+    demands = [*(expect or []), *([f"newer-than:{newer_than}"] if newer_than is not None else [])]
+    expected = parse_expected(demands) if demands else None
 
     remeasure = None
     if data is not None:
@@ -377,10 +391,10 @@ def verify(
 
         dataset = load_dataset(data, heldout=0.2, seed=0)  # only its validation images are looked at
         remeasure = partial(remeasured, dataset=dataset)
-    findings = verify_folder(folder, allowed_signers=allowed_signers, remeasure=remeasure)
+    findings = verify_folder(folder, allowed_signers=allowed_signers, expected=expected, remeasure=remeasure)
     _table(as_json, [asdict(finding) for finding in findings], ("file", "what", "outcome", "reason"))
-    if failed := failures(findings):
-        raise UserError(f"{folder} does not verify: {', '.join(sorted(failed))}")
+    if failed := failed_names(findings):
+        raise UserError(f"{folder} does not verify: {failed}")
 
 
 @app.command()
@@ -622,12 +636,12 @@ def _table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) 
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    shown = Table()
+    table = Table()
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(_cell(row[column])) for column in columns))
-    type(console)().print(shown)
+        table.add_row(*(shown(_cell(row[column])) for column in columns))
+    type(console)().print(table)
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import io
 import json
 import socket
 import threading
@@ -15,8 +16,12 @@ from pydantic import ValidationError
 
 from .browser_exchange import Exchange, Refused
 from .browser_messages import Failure, From, Hello, Message, Output, Samples
+from .browser_visits import BoundedReader, Visits, foreign
 
 MOST_BYTES = 256 * 1024  # of a posted message
+MOST_CONNECTIONS = 64
+REQUEST_S = 30.0  # for a whole request, from the end of the one before; pages ask again within half of it
+_SLOWEST_BYTES_PER_S = 100_000  # at which an answer must be taken
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -51,6 +56,8 @@ class PageServer(ThreadingHTTPServer):
         token: the first part of every path.
         listen: address to listen on.
         port: port to listen on; 0 takes a free one.
+        request_s: in which a whole request must have come.
+        most_connections: that are open at once.
 
     Raises:
         OSError: the address is not this machine's, or the port is taken.
@@ -58,22 +65,35 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, exchange: Exchange, files: Mapping[str, bytes], token: str, listen: str, port: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        files: Mapping[str, bytes],
+        token: str,
+        listen: str,
+        port: int,
+        *,
+        request_s: float = REQUEST_S,
+        most_connections: int = MOST_CONNECTIONS,
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in listen else socket.AF_INET
         self.exchange, self.files, self.token = exchange, files, token
+        self.listen, self.request_s, self.visits = listen, request_s, Visits(most_connections)
         super().__init__((listen, port), _Handler)
+        self.host = self._printed_host()
         threading.Thread(target=self.serve_forever, name="fairnas-browser", daemon=True).start()
 
     @property
     def url(self) -> str:
         """What to open, token included."""
-        host, port = self.server_address[:2]
-        host = str(host)
+        port = self.server_address[1]
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}/{self.token}/"
+
+    def _printed_host(self) -> str:
+        host = str(self.server_address[0])
         if host in ("0.0.0.0", "::"):
-            host = _outward_address(socket.AddressFamily(self.address_family)) or socket.gethostname()
-        elif host in ("127.0.0.1", "::1"):
-            host = "localhost"
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/{self.token}/"
+            return _outward_address(socket.AddressFamily(self.address_family)) or socket.gethostname()
+        return "localhost" if host in ("127.0.0.1", "::1") else host
 
     def server_bind(self) -> None:
         """Without the name look-up of `HTTPServer`, which can take seconds."""
@@ -84,6 +104,18 @@ class PageServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give it a thread, if there is room."""
+        if self.visits.let_in(request):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is over."""
+        self.visits.leave(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke is none of ours."""
 
@@ -92,7 +124,6 @@ class _Handler(BaseHTTPRequestHandler):
     server: PageServer  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "fairnas", ""
-    timeout = 30  # seconds that a connection may stall
 
     _messages: ClassVar[dict[str, tuple[type[Message], Callable[[Exchange, Any], dict[str, Any]]]]] = {
         "hello": (Hello, Exchange.hello),
@@ -101,6 +132,16 @@ class _Handler(BaseHTTPRequestHandler):
         "output": (Output, Exchange.output),
         "failure": (Failure, Exchange.failure),
     }
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._reader = BoundedReader(self.connection, self.server.request_s)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        self._reader.next_request()
+        super().handle_one_request()  # which hangs up on a TimeoutError
 
     def do_GET(self) -> None:
         self._answer(self._get)
@@ -119,9 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _place(self) -> str:
         """The path below the token."""
+        local = str(self.connection.getsockname()[0])
+        if (reason := foreign(self.headers, self.server.listen, self.server.host, local)) is not None:
+            raise Refused(403, reason)
         token, _, place = self.path.partition("?")[0].removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode("latin-1"), self.server.token.encode()):
             raise Refused(403, "this address lacks the token: open the whole address that fairnas printed")
+        self.server.visits.trust(self.connection)
         return place
 
     def _get(self, place: str) -> tuple[str, bytes]:
@@ -152,6 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(411, "messages tell their length")
         if len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
             raise Refused(413, f"messages have at most {MOST_BYTES} bytes")
+        self._reader.allow(int(length))
         body = self.rfile.read(int(length))
         if len(body) < int(length):
             raise Refused(400, "the message was cut off")
@@ -159,12 +205,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)
-        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
+        # For all of what is written at once, not for each piece that is taken.
+        self.connection.settimeout(self.server.request_s + len(content) / _SLOWEST_BYTES_PER_S)
         self.end_headers()
         self.wfile.write(content)
+
+    def end_headers(self) -> None:
+        """Also of the answers that `http.server` gives itself."""
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal belongs to the command."""

@@ -21,11 +21,12 @@ from fairnas.exporters.passport import (
     SustainedRecord,
     package_licenses,
 )
-from fairnas.models import build_network, parse_network
+from fairnas.models import build_network, get_space, parse_network
 
 CLASSES = ("cat", "dog", "<script>alert(1)</script>", "owl & 'eagle'")
 PREPROCESSING = Preprocessing(32, 0.875, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ARCHITECTURE = parse_network("fairnas_c")
+OTHER_ARCHITECTURE = parse_network("fairnas_a")
 WIDTH = 0.25
 
 
@@ -67,7 +68,7 @@ def small_passport(content: bytes, parity: ParityRecord) -> Passport:
         num_classes=len(CLASSES),
         classes=list(CLASSES),
         params=sum(parameter.numel() for parameter in network.parameters()),
-        madds=1_234_567,
+        madds=get_space(ARCHITECTURE.space).scaled(WIDTH).cost(ARCHITECTURE, 32, len(CLASSES)).madds,
         preprocessing=PREPROCESSING,
         formats=[
             FormatRecord(

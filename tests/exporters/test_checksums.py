@@ -105,8 +105,8 @@ def test_a_signature_is_ssh_keygens_and_says_whose_it_is(tmp_path: Path, key: Pa
     signature = tmp_path / "s.sig"
     signature.write_bytes(sign(SUMS, key))
     signers = _signers(tmp_path / "signers", key)
-    assert check_signature(SUMS, signature) == (fingerprint(key), None)
-    assert check_signature(SUMS, signature, signers) == (fingerprint(key), "me@example.org")
+    assert check_signature(SUMS, signature.read_bytes()) == (fingerprint(key), None)
+    assert check_signature(SUMS, signature.read_bytes(), signers) == (fingerprint(key), "me@example.org")
     command = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", "me@example.org", "-n", "fairnas"]
     subprocess.run([*command, "-s", str(signature)], input=SUMS, check=True, stdout=subprocess.DEVNULL)
 
@@ -116,16 +116,16 @@ def test_a_signature_of_something_else_or_of_somebody_else_is_refused(tmp_path: 
     signature = tmp_path / "s.sig"
     signature.write_bytes(sign(SUMS, key))
     with pytest.raises(ExportError, match="no signature of this content"):
-        check_signature(SUMS + b"x", signature)
+        check_signature(SUMS + b"x", signature.read_bytes())
     other = _new_key(tmp_path / "other")
     with pytest.raises(ExportError, match="none of the signers"):
-        check_signature(SUMS, signature, _signers(tmp_path / "signers", other))
+        check_signature(SUMS, signature.read_bytes(), _signers(tmp_path / "signers", other))
     with pytest.raises(ExportError, match=r"no file .* of signers"):
-        check_signature(SUMS, signature, tmp_path / "nowhere")
+        check_signature(SUMS, signature.read_bytes(), tmp_path / "nowhere")
     command = ["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", "file"]
     signature.write_bytes(subprocess.run(command, input=SUMS, check=True, capture_output=True).stdout)
     with pytest.raises(ExportError, match="no signature of this content"):
-        check_signature(SUMS, signature)
+        check_signature(SUMS, signature.read_bytes())
 
 
 @needs_ssh
@@ -138,11 +138,11 @@ def test_no_byte_of_a_signature_is_without_meaning(tmp_path: Path, key: Path) ->
         damaged[position] ^= 1
         path.write_bytes(damaged)
         with pytest.raises(ExportError):
-            check_signature(SUMS, path)
+            check_signature(SUMS, path.read_bytes())
     for longer in (good + b"\n", good + b"x", b"\n" + good, good.replace(b"\n", b"\r\n"), good[:-1], b""):
         path.write_bytes(longer)
         with pytest.raises(ExportError):
-            check_signature(SUMS, path)
+            check_signature(SUMS, path.read_bytes())
 
 
 @needs_ssh
