@@ -60,7 +60,8 @@ class Journal:
         """Keep what the device said of itself."""
         if conditions != Conditions():
             self.conditions.append(conditions)
-            self._write({"conditions": asdict(conditions)})
+            told = {name: value for name, value in asdict(conditions).items() if value is not None}
+            self._write({"conditions": told})
 
     def check_device(self, fingerprint: Fingerprint) -> None:
         """Refuse to go on with another device.

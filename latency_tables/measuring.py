@@ -28,7 +28,8 @@ _BATCH_BYTES = 256 * 2**20  # what a small board can hold of models at once
 _COOL_DOWN_S = 120.0
 _WARMER_C = 8.0
 _SLOWER = 0.9
-# How long to wait for other work, for every round that there may be: bursts of seconds pass, a lasting load stays.
+# How long to wait for other work, and how long at most for every round that there may be: bursts pass, a load stays.
+_QUIET_S = 5.0
 _QUIET_S_PER_ROUND = 0.05
 _LOOK_AGAIN_S = 0.1
 _TO_SETTLE = 3
@@ -152,11 +153,15 @@ class _Session:
             if waited < _COOL_DOWN_S and _drifted(self.journal.conditions[:1], now):
                 time.sleep(5)
                 waited += 5
-            elif (now.others or 0) > BUSY and self.waited_for_quiet_s < self.rounds.most * _QUIET_S_PER_ROUND:
+            elif (now.others or 0) > BUSY and self.waited_for_quiet_s < self._quiet_s:
                 time.sleep(_LOOK_AGAIN_S)
                 self.waited_for_quiet_s += 2 * _LOOK_AGAIN_S  # looking takes as long
             else:
                 return
+
+    @property
+    def _quiet_s(self) -> float:
+        return min(_QUIET_S, self.rounds.most * _QUIET_S_PER_ROUND)
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """Do something on the device; when it goes away, wait for it and do it again.
