@@ -25,6 +25,7 @@ ARGS =
 #:  bench       measure how fast the stages run on this machine
 #:  experiment-cifar10  search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
 #:  experiment-latency  profile this machine three times and check it on 60 networks: results/ and the README's table
+#:  experiment-latency-load  profile this machine quiet and under bursts of other work: results/ and the README's table
 #:  experiment-search  compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and README
 #:  experiment-ranking  train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
 #:  experiment-scoring  score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
@@ -39,7 +40,7 @@ ARGS =
 #:  help        print this list
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-deploy openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-deploy openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -132,6 +133,11 @@ experiment-latency: setup
 		--out runs/latency-host/$$run > runs/latency-host/$$run.json || exit; done
 	$(VENV)/bin/python -m fairnas.pipeline.results latency-host runs/latency-host/1.json runs/latency-host/2.json \
 		runs/latency-host/3.json
+	$(VENV)/bin/python -m fairnas.pipeline.results readme
+
+# On a machine that does nothing else: the study makes the other work itself. Stopped, the same command goes on.
+experiment-latency-load: setup
+	$(VENV)/bin/python -m fairnas.pipeline.load_study $(ARGS)
 	$(VENV)/bin/python -m fairnas.pipeline.results readme
 
 # TABLES holds nasbench201/nasbench201.csv and latency/nasbench201_latency.csv; three minutes.

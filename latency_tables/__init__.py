@@ -5,7 +5,7 @@ from .calibration import calibrate, calibration_networks, recalibrate
 from .device import Conditions, Device, Fingerprint, OnnxModel, Sample
 from .devices.host import HostDevice
 from .errors import DeviceLost, LatencyError
-from .gate import Verdict, judge, require_trust
+from .gate import Verdict, judge, require_trust, unsteady
 from .measuring import Progress, Rounds, measure
 from .predictor import Prediction, Predictor, Price
 from .profiler import (
@@ -18,7 +18,7 @@ from .profiler import (
     profile_space,
 )
 from .sustained import Sustained, measure_sustained
-from .table import BlockLatency, Calibration, LatencyTable, Validation, list_tables, load_table
+from .table import BlockLatency, Calibration, LatencyTable, Steadiness, Validation, list_tables, load_table
 from .targets import DeviceOptions, Target, get_target, list_targets, open_device
 from .validation import validate, validation_networks
 
@@ -41,6 +41,7 @@ __all__ = [
     "Progress",
     "Rounds",
     "Sample",
+    "Steadiness",
     "Sustained",
     "Target",
     "Validation",
@@ -65,6 +66,7 @@ __all__ = [
     "profile_space",
     "recalibrate",
     "require_trust",
+    "unsteady",
     "validate",
     "validation_networks",
 ]

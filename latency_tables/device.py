@@ -21,6 +21,10 @@ smallest step of its clock). As far as the device tells: `soc`, `machine`, `core
 """
 
 
+BUSY = 0.15
+"""Share of a device's cores from which on what others do counts as a disturbance."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One model timed in one round.
@@ -31,6 +35,7 @@ class Sample:
         cold_ms: the first run after other models ran: the caches hold little of this one.
         warm_ms: the run directly after it.
         cpu_ms: processor time of the warm run, over all its threads; None where the device cannot tell.
+        others: share of the device's cores that other work used around the run; None where the device cannot tell.
     """
 
     model: str
@@ -38,11 +43,23 @@ class Sample:
     cold_ms: float
     warm_ms: float
     cpu_ms: float | None = None
+    others: float | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the device says anything of what else it was doing."""
+        return self.cpu_ms is not None or self.others is not None
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether the warm run took over 10% longer than the processor worked on it: others were using it."""
-        return self.cpu_ms is not None and self.warm_ms > 1.1 * self.cpu_ms
+        """Whether others were in the way.
+
+        They were when the warm run took over 10% longer than the processor worked on it, and when they kept other cores
+        busy: those share caches, memory and power with the one that measures, and then the processor itself takes
+        longer (half as long again was seen), so that both times agree.
+        """
+        waited = self.cpu_ms is not None and self.warm_ms > 1.1 * self.cpu_ms
+        return waited or (self.others is not None and self.others > BUSY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +69,12 @@ class Conditions:
     Attributes:
         temperature_c: the warmest sensor of the processor.
         frequency_mhz: the slowest clock among the cores that measure.
+        others: share of the cores that other work is using.
     """
 
     temperature_c: float | None = None
     frequency_mhz: float | None = None
+    others: float | None = None
 
 
 class Device(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from .errors import LatencyError
-from .table import LatencyTable
+from .table import BlockLatency, LatencyTable, Steadiness
 
 WITHIN_10 = 0.90
 """Share of whole networks that a measured table must predict within 10%."""
@@ -17,6 +18,19 @@ GROUPED_MAPE = 0.10
 LEAST_NETWORKS = 10
 """With fewer networks a share within 10% says little."""
 
+MOVED = 0.03
+"""By how much references may become slower while a table is measured, or be slower than in an earlier table."""
+
+SETTLED = 0.90
+"""Share of blocks, and of whole networks, whose shortest times must agree."""
+
+DISTURBED = 0.50
+"""Share of runs that others may get in the way of."""
+
+_AGAIN = "then measure again with the same command"
+_CLOSE = f"close what else runs there, {_AGAIN}"
+_HIDDEN = f"something that it does not tell of slows it (heat, power saving, other virtual machines): wait, {_AGAIN}"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -24,7 +38,8 @@ class Verdict:
 
     Attributes:
         state: `validated` (checked on whole networks), `fitted` (passed on held-out blocks only: nobody measured a
-            network), `unvalidated` (not checked) or `failed` (checked, and not good enough).
+            network), `unvalidated` (not checked, or on a device that was not itself) or `failed` (checked, and not good
+            enough).
         figure: the number it was judged by, in words.
     """
 
@@ -49,8 +64,49 @@ def judge(table: LatencyTable) -> Verdict:
         figure = f"{checked.within_10:.0%} of {checked.n} networks within 10% (needs {WITHIN_10:.0%})"
         if checked.n < LEAST_NETWORKS:
             return Verdict("unvalidated", f"checked on {checked.n} networks only (needs {LEAST_NETWORKS})")
+        if trouble := unsteady(table):
+            return Verdict("unvalidated", trouble)
         return Verdict("validated" if checked.within_10 >= WITHIN_10 else "failed", figure)
     return Verdict("unvalidated", "its predictions were never compared with measurements")
+
+
+def unsteady(table: LatencyTable) -> str | None:
+    """Why nothing that was measured for a table can be relied on, and what to do; None where nothing speaks against it.
+
+    Predictions and the networks they are compared with are slowed alike by what else a device does, so that a table
+    can be wrong by half and agree with all of them.
+    """
+    blocks, seen = list(table.blocks.values()), table.steadiness
+    shares = [block.disturbed for block in blocks if block.disturbed is not None]
+    disturbed = max([sum(shares) / len(shares) if shares else 0.0, (seen and seen.disturbed) or 0.0])
+    advice = _HIDDEN if disturbed < DISTURBED / 5 else _CLOSE
+    if disturbed > DISTURBED:
+        return f"{disturbed:.0%} of the runs were disturbed{_by_others(blocks, seen)}: {_CLOSE}"
+    if seen and seen.slower is not None and seen.slower > MOVED:
+        return (
+            f"references take {seen.slower:.1%} longer than in the table of {seen.earlier} (limit {MOVED:.0%})"
+            f"{_by_others(blocks, seen)}: {advice}"
+        )
+    if seen and seen.moved > MOVED:
+        return (
+            f"references moved by {seen.moved:.1%} while it was measured (limit {MOVED:.0%})"
+            f"{_by_others(blocks, seen)}: {advice}"
+        )
+    told = [block.settled for block in blocks if block.settled is not None]
+    for what, of, settled in (
+        ("blocks", len(told), sum(told)),
+        ("networks", seen.networks if seen else 0, seen.settled if seen else 0),
+    ):
+        if settled < SETTLED * of:
+            figure = f"the times of {settled} of {of} {what} settled (needs {SETTLED:.0%})"
+            return f"{figure}{_by_others(blocks, seen)}: {advice}"
+    return None
+
+
+def _by_others(blocks: Sequence[BlockLatency], seen: Steadiness | None) -> str:
+    told = [block.others for block in blocks if block.others is not None]
+    others = max([sum(told) / len(told) if told else 0.0, (seen and seen.others) or 0.0])
+    return f", other work used {others:.0%} of the cores" if others > 0 else ""
 
 
 def require_trust(table: LatencyTable, allow_unvalidated: bool) -> Verdict:

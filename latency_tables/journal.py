@@ -18,8 +18,9 @@ class Journal:
     """Samples as they were taken, one JSON line each, in memory and (given a path) on disk.
 
     Lines are `{"fingerprint": ...}` first, then `{"models": {name: sha256}}` whenever a measurement begins,
-    `{"verified": [names]}`, `{"conditions": ...}` and `{"sample": [model, round, cold_ms, warm_ms, cpu_ms]}`. A last
-    line that was cut off is dropped. Samples count only for the model that had the same content when they were taken.
+    `{"verified": [names]}`, `{"conditions": ...}` and `{"sample": [model, round, cold_ms, warm_ms, cpu_ms, others]}`
+    (earlier versions wrote no `others`). A last line that was cut off is dropped. Samples count only for the model that
+    had the same content when they were taken.
 
     Args:
         path: the file; None keeps everything in memory.
@@ -47,7 +48,8 @@ class Journal:
     def add(self, sample: Sample) -> None:
         """Keep a sample."""
         self.samples[sample.model].append(sample)
-        self._write({"sample": [sample.model, sample.round, sample.cold_ms, sample.warm_ms, sample.cpu_ms]})
+        times = sample.cold_ms, sample.warm_ms, sample.cpu_ms
+        self._write({"sample": [sample.model, sample.round, *times, sample.others]})
 
     def add_verified(self, names: list[str]) -> None:
         """Keep that these models gave the right answers on the device."""
@@ -58,7 +60,8 @@ class Journal:
         """Keep what the device said of itself."""
         if conditions != Conditions():
             self.conditions.append(conditions)
-            self._write({"conditions": asdict(conditions)})
+            told = {name: value for name, value in asdict(conditions).items() if value is not None}
+            self._write({"conditions": told})
 
     def check_device(self, fingerprint: Fingerprint) -> None:
         """Refuse to go on with another device.
@@ -136,7 +139,7 @@ class Journal:
 
 
 def _sound(sample: Sample) -> Sample:
-    times = sample.cold_ms, sample.warm_ms, sample.cpu_ms or 0.0
+    times = sample.cold_ms, sample.warm_ms, sample.cpu_ms or 0.0, sample.others or 0.0
     if not (isinstance(sample.model, str) and isinstance(sample.round, int) and all(0 <= time < inf for time in times)):
         raise ValueError("no times")
     return sample

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .device import Conditions, Device, OnnxModel, Sample
+from .device import BUSY, Conditions, Device, OnnxModel, Sample
 from .devices.host import HostDevice
 from .errors import DeviceLost, LatencyError
 from .journal import Journal
@@ -28,6 +28,11 @@ _BATCH_BYTES = 256 * 2**20  # what a small board can hold of models at once
 _COOL_DOWN_S = 120.0
 _WARMER_C = 8.0
 _SLOWER = 0.9
+# How long to wait for other work, and how long at most for every round that there may be: bursts pass, a load stays.
+_QUIET_S = 5.0
+_QUIET_S_PER_ROUND = 0.05
+_LOOK_AGAIN_S = 0.1
+_TO_SETTLE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class Rounds:
     Attributes:
         least: rounds that every model gets, and by how many it goes on.
         most: when to stop whatever the times do.
-        settled: a model is done when its three smallest undisturbed times lie within this share of each other.
+        settled: a model is done when its three shortest undisturbed times, and its shortest of all, lie within this
+            share of each other.
     """
 
     least: int = 20
@@ -79,7 +85,7 @@ def measure(
         session = _Session(device, kept, rounds, TOLERANCE[precision], patience_s)
         for batch in _batches(models):
             session.run(batch, len(models), progress)
-        return {name: _summary(device, kept.samples[name]) for name in models}
+        return {name: _summary(device, kept.samples[name], rounds.settled) for name in models}
 
 
 @dataclass
@@ -89,6 +95,7 @@ class _Session:
     rounds: Rounds
     tolerance: float
     patience_s: float
+    waited_for_quiet_s: float = 0.0
 
     def run(self, models: Mapping[str, OnnxModel], of: int, progress: Progress | None) -> None:
         """Verify and time one batch until every model has settled."""
@@ -135,20 +142,26 @@ class _Session:
         samples = self.journal.samples[name]
         if len(samples) < self.rounds.least:
             return False
-        smallest = sorted(sample.warm_ms for sample in samples if not sample.is_disturbed)[:3]
-        settled = len(smallest) == 3 and smallest[-1] <= smallest[0] * (1 + self.rounds.settled)
-        return settled or len(samples) >= self.rounds.most
+        return has_settled(samples, self.rounds.settled) or len(samples) >= self.rounds.most
 
     def _wait_until_cool(self) -> None:
-        """Log temperature and clock; on a device that became hotter or slower than at the start, wait a while."""
+        """Log what the device says of itself; while it is hotter or slower than at the start, or busy, wait a while."""
         waited = 0.0
         while True:
             now = self.device.conditions()
             self.journal.add_conditions(now)
-            if waited >= _COOL_DOWN_S or not _drifted(self.journal.conditions[:1], now):
+            if waited < _COOL_DOWN_S and _drifted(self.journal.conditions[:1], now):
+                time.sleep(5)
+                waited += 5
+            elif (now.others or 0) > BUSY and self.waited_for_quiet_s < self._quiet_s:
+                time.sleep(_LOOK_AGAIN_S)
+                self.waited_for_quiet_s += 2 * _LOOK_AGAIN_S  # looking takes as long
+            else:
                 return
-            time.sleep(5)
-            waited += 5
+
+    @property
+    def _quiet_s(self) -> float:
+        return min(_QUIET_S, self.rounds.most * _QUIET_S_PER_ROUND)
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """Do something on the device; when it goes away, wait for it and do it again.
@@ -172,13 +185,25 @@ class _Session:
                 time.sleep(1)
 
 
-def _summary(device: Device, samples: Sequence[Sample]) -> BlockLatency:
+def has_settled(samples: Sequence[Sample], within: float) -> bool:
+    """Whether the shortest undisturbed times of a model, and the shortest of all, agree.
+
+    Others never make a run faster: where a disturbed run was the shortest, the undisturbed ones have not been at their
+    best yet.
+    """
+    undisturbed = sorted(sample.warm_ms for sample in samples if not sample.is_disturbed)
+    if len(undisturbed) < _TO_SETTLE:
+        return False
+    return undisturbed[_TO_SETTLE - 1] <= min(sample.warm_ms for sample in samples) * (1 + within)
+
+
+def _summary(device: Device, samples: Sequence[Sample], within: float) -> BlockLatency:
     if min(min(sample.cold_ms, sample.warm_ms) for sample in samples) <= 0:
         raise LatencyError(
             f"{samples[0].model} ran on {device.id} in less than a step of its clock "
             f"({device.fingerprint()['clock_us']:g} us): its time cannot be measured there"
         )
-    return BlockLatency.of(samples)
+    return BlockLatency.of(samples, settled=has_settled(samples, within) if len(samples) >= _TO_SETTLE else None)
 
 
 def relative_difference(output: np.ndarray, reference: np.ndarray) -> float:

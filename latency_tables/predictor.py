@@ -91,7 +91,8 @@ class Predictor:
     def predict(self, blocks: Sequence[Block]) -> Prediction:
         """What a network costs: the sum of its blocks, and `fixed_ms`.
 
-        The interval of a measured table comes from whole networks that it predicted. That of a fitted table comes from
+        The interval of a measured table comes from whole networks that it predicted, and from how much sessions differ:
+        what is measured later is measured in another one. That of a fitted table comes from
         blocks that were held out: errors of one shape are taken as one error (they add up), and so are those of all
         extrapolated blocks, which have one cause; different shapes are taken as independent (their squares add up).
 
@@ -121,10 +122,11 @@ class Predictor:
             self.price(block)
 
     def _network_error(self) -> float:
-        validation, calibration = self.table.validation, self.table.calibration
-        for error in (validation and validation.p90, calibration and calibration.loo_p90):
+        validation, calibration, steadiness = self.table.validation, self.table.calibration, self.table.steadiness
+        scatter = validation.scatter_p90 if validation and steadiness else None
+        for error in (scatter, validation and validation.p90, calibration and calibration.loo_p90):
             if error is not None:
-                return error
+                return math.hypot(error, steadiness.session_error if steadiness else 0.0)
         return UNCHECKED_ERROR
 
     def _measured(self, block: Block) -> Price:

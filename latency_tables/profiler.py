@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -19,11 +19,15 @@ from .block_model import block_model, network_model
 from .calibration import calibrate, calibration_networks
 from .device import Device, OnnxModel
 from .errors import LatencyError
+from .gate import unsteady
 from .measuring import Progress, Rounds, measure
 from .predictor import Predictor
 from .quantize import quantized
+from .references import COUNT, References, steadiness
 from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision
 from .validation import validate, validation_networks
+
+_ASIDE = ".unsteady.jsonl"
 
 Bars: TypeAlias = Callable[[str], AbstractContextManager[Progress | None]]
 """Opens a progress bar of a title."""
@@ -34,7 +38,7 @@ class Plan:
     """How thoroughly a device is profiled.
 
     Attributes:
-        rounds: how often blocks are timed; whole networks take twenty times as long, and are timed less often.
+        rounds: how often blocks are timed; whole networks, which take twenty times as long, begin with fewer.
         precision: of the models that are timed.
         calibration: how many whole networks the calibration is fitted to.
         validation: how many others the table must predict; 0 leaves it unvalidated.
@@ -47,8 +51,8 @@ class Plan:
 
     @property
     def network_rounds(self) -> Rounds:
-        """How often whole networks are timed."""
-        return Rounds(min(self.rounds.least, 10), min(self.rounds.most, 30), self.rounds.settled)
+        """How often whole networks are timed: those that settle, half as often as blocks."""
+        return replace(self.rounds, least=min(self.rounds.least, 10))
 
 
 def profile_space(
@@ -60,6 +64,7 @@ def profile_space(
     *,
     folder: Path | None = None,
     bars: Bars = lambda _: nullcontext(),
+    earlier: Sequence[LatencyTable] = (),
 ) -> LatencyTable:
     """Measure all blocks of a space, calibrate on whole networks of it, and validate on others.
 
@@ -69,14 +74,28 @@ def profile_space(
         resolution: height and width of the images.
         num_classes: of the classifier.
         plan: how thoroughly.
-        folder: where raw samples are kept; an interrupted profile goes on from them.
+        folder: where raw samples are kept; an interrupted profile goes on from them. Those of a device that was not
+            steady are put aside when all is measured: the same profile again measures again.
         bars: opens progress bars.
+        earlier: tables that tell how fast the device was before, see `Steadiness`; other devices' are passed over.
 
     Raises:
         LatencyError: the device cannot measure something.
     """
+    references = _references(device, space, resolution, num_classes, plan, folder, bars)
     table = _bars_and_blocks(device, space.all_blocks(resolution, num_classes), plan, folder, bars)
-    return check_on_space(device, table, space, resolution, num_classes, plan, folder=folder, bars=bars)
+    return check_on_space(
+        device,
+        table,
+        space,
+        resolution,
+        num_classes,
+        plan,
+        folder=folder,
+        bars=bars,
+        references=references,
+        earlier=earlier,
+    )
 
 
 def check_on_space(
@@ -89,8 +108,12 @@ def check_on_space(
     *,
     folder: Path | None = None,
     bars: Bars = lambda _: nullcontext(),
+    references: References | None = None,
+    earlier: Sequence[LatencyTable] = (),
 ) -> LatencyTable:
-    """Calibrate a table on networks of a space, and validate it on others, see `check_on_networks`.
+    """Calibrate a table on networks of a space, and validate it on others, see `check_on_networks` and `profile_space`.
+
+    References that were looked at before the blocks were measured are looked at again; without any, from here on.
 
     Raises:
         LatencyError: the table lacks a block of the space, or the device cannot measure a network.
@@ -105,7 +128,10 @@ def check_on_space(
     def blocks(architectures: Sequence[Architecture]) -> list[tuple[Block, ...]]:
         return [space.blocks(architecture, resolution, num_classes) for architecture in architectures]
 
-    return _bars_and_networks(device, table, blocks(calibration), blocks(validation), plan, folder, bars)
+    references = references or _references(device, space, resolution, num_classes, plan, folder, bars)
+    return _bars_and_networks(
+        device, table, blocks(calibration), blocks(validation), plan, folder, bars, references, earlier
+    )
 
 
 def profile_network(
@@ -118,6 +144,7 @@ def profile_network(
     *,
     folder: Path | None = None,
     bars: Bars = lambda _: nullcontext(),
+    earlier: Sequence[LatencyTable] = (),
 ) -> LatencyTable:
     """Measure the blocks of one network, calibrated on networks of its space; `plan.validation` plays no part.
 
@@ -127,8 +154,9 @@ def profile_network(
     relatives = calibration_networks(space, plan.calibration, architecture.se_ratio, hard_swish=architecture.hard_swish)
     networks = [space.blocks(relative, resolution, num_classes) for relative in relatives]
     distinct = [*space.blocks(architecture, resolution, num_classes), *chain.from_iterable(networks)]
+    references = _references(device, space, resolution, num_classes, plan, folder, bars)
     table = _bars_and_blocks(device, distinct, plan, folder, bars)
-    return _bars_and_networks(device, table, networks, [], plan, folder, bars)
+    return _bars_and_networks(device, table, networks, [], plan, folder, bars, references, earlier)
 
 
 def profile_blocks(
@@ -185,8 +213,12 @@ def check_on_networks(
     *,
     journals: tuple[Path, Path] | None = None,
     progress: Progress | None = None,
+    references: References | None = None,
+    earlier: Sequence[LatencyTable] = (),
 ) -> LatencyTable:
     """Measure whole networks, fit the table's calibration to some and compare its predictions with the others.
+
+    The others are measured twice, and compared in the second session: the calibration is of the first.
 
     Args:
         device: where the table was measured.
@@ -195,8 +227,10 @@ def check_on_networks(
         validation: the blocks of each network to predict, none of them in `calibration`; none leaves the table
             unvalidated.
         rounds: how often each network is timed.
-        journals: files of raw samples, of the measurement and of the one that tells how well measuring repeats itself.
+        journals: files of raw samples, of the first and of the second session.
         progress: called after every sample.
+        references: looked at again after each session; None leaves the table without `steadiness`.
+        earlier: tables that they are compared with.
 
     Raises:
         LatencyError: the table is another device's, or the device cannot measure a network.
@@ -210,13 +244,21 @@ def check_on_networks(
     models = _contents({name: network_model(networks[name]) for name in names}, table.precision, progress)
     first, second = journals or (None, None)
     measured = measure(device, models, rounds, precision=table.precision, journal=first, progress=progress)
+    passes = [measured]
+    if references:
+        references.look()
+    if validation:
+        repeated = {name: models[name] for name in names if name in {_network_name(blocks) for blocks in validation}}
+        passes += [measure(device, repeated, rounds, precision=table.precision, journal=second, progress=progress)]
+        if references:
+            references.look()
+    if references:
+        table = table.model_copy(update={"steadiness": steadiness(references, passes, earlier)})
     if calibration:
         table = calibrate(table, calibration, _latencies(measured, calibration))
-    if not validation:
-        return table
-    repeated = {name: models[name] for name in names if name in {_network_name(blocks) for blocks in validation}}
-    again = measure(device, repeated, rounds, precision=table.precision, journal=second, progress=progress)
-    return validate(table, validation, _latencies(measured, validation), _latencies(again, validation))
+    if validation:
+        table = validate(table, validation, _latencies(passes[1], validation), _latencies(measured, validation))
+    return table
 
 
 def measure_networks(
@@ -253,14 +295,52 @@ def _bars_and_networks(
     plan: Plan,
     folder: Path | None,
     bars: Bars,
+    references: References | None,
+    earlier: Sequence[LatencyTable],
 ) -> LatencyTable:
     if not (calibration or validation):
         return table
     journals = (folder / "networks.jsonl", folder / "networks-again.jsonl") if folder else None
+    if references:
+        references.look()
     with bars("networks") as progress:
-        return check_on_networks(
-            device, table, calibration, validation, plan.network_rounds, journals=journals, progress=progress
+        table = check_on_networks(
+            device,
+            table,
+            calibration,
+            validation,
+            plan.network_rounds,
+            journals=journals,
+            progress=progress,
+            references=references,
+            earlier=earlier,
         )
+    if folder and unsteady(table):
+        _put_aside(folder)
+    return table
+
+
+def _references(
+    device: Device, space: SearchSpace, resolution: int, num_classes: int, plan: Plan, folder: Path | None, bars: Bars
+) -> References | None:
+    """Reference networks of a space, looked at for the first time; none where no network is timed at all."""
+    if not (plan.calibration or plan.validation):
+        return None
+    device.prepare()
+    blocks = [space.blocks(each, resolution, num_classes) for each in calibration_networks(space, COUNT)]
+    networks = {_network_name(each): network_model(each) for each in blocks}
+    with bars("references") as progress:
+        models = _contents(networks, plan.precision, progress)
+        references = References(device, models, plan.network_rounds, plan.precision, folder)
+        references.look()
+    return references
+
+
+def _put_aside(folder: Path) -> None:
+    """Rename the raw samples of a device that was not steady: read again, they would give the same table again."""
+    for journal in folder.glob("*.jsonl"):
+        if not journal.name.endswith(_ASIDE):
+            journal.replace(journal.with_name(journal.stem + _ASIDE))
 
 
 def _contents(

@@ -44,6 +44,8 @@ class BlockLatency(_Strict):
         p90_ms: of the warm runs.
         rounds: how many there were; 0 where the times were scaled from another device's.
         disturbed: share of warm runs that others got in the way of, see `Sample`; None where nothing can be told.
+        others: mean share of the device's cores that other work used meanwhile; None where it does not tell.
+        settled: whether the three shortest undisturbed runs agreed; None of fewer than three rounds, and in old tables.
     """
 
     latency_ms: Milliseconds
@@ -52,13 +54,16 @@ class BlockLatency(_Strict):
     p90_ms: Milliseconds
     rounds: Annotated[int, Field(ge=0)]
     disturbed: Share | None = None
+    others: Share | None = None
+    settled: bool | None = None
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> BlockLatency:
+    def of(cls, samples: Sequence[Sample], *, settled: bool | None = None) -> BlockLatency:
         """Summarise samples."""
         warm = [round(sample.warm_ms, 6) for sample in samples]
         median, p90 = np.percentile(warm, [50, 90]).round(6).tolist()
-        told = [sample for sample in samples if sample.cpu_ms is not None]
+        told = [sample for sample in samples if sample.is_told]
+        others = [sample.others for sample in samples if sample.others is not None]
         return cls(
             latency_ms=min(warm),
             cold_ms=round(min(sample.cold_ms for sample in samples), 6),
@@ -66,6 +71,8 @@ class BlockLatency(_Strict):
             p90_ms=p90,
             rounds=len(warm),
             disturbed=round(sum(sample.is_disturbed for sample in told) / len(told), 3) if told else None,
+            others=round(min(sum(others) / len(others), 1.0), 3) if others else None,
+            settled=settled,
         )
 
     @model_validator(mode="after")
@@ -73,6 +80,34 @@ class BlockLatency(_Strict):
         if not self.latency_ms <= self.median_ms <= self.p90_ms:
             raise ValueError("latency_ms, median_ms and p90_ms do not rise")
         return self
+
+
+class Steadiness(_Strict):
+    """How steady the device was while a table was measured, told by networks that were timed again and again.
+
+    Attributes:
+        references_ms: of each of a few fixed networks, by digest of its blocks: its time at each moment, in sessions of
+            their own from the beginning to the end.
+        moved: how much slower the slowest moment was than the fastest, over all of them.
+        session_error: the difference that 90% of two sessions stay below, relative.
+        networks: how many whole networks were timed, counted every time.
+        settled: how many of them settled.
+        disturbed: share of their runs that others got in the way of; None where the device does not tell.
+        others: mean share of the device's cores that other work used; None where the device does not tell.
+        slower: by how much the references take longer than in the fastest earlier table of the same device that passed
+            the gate; negative where they are faster, None where there is none.
+        earlier: when that table was measured.
+    """
+
+    references_ms: dict[str, Annotated[list[Milliseconds], Field(min_length=1)]]
+    moved: Error
+    session_error: Error
+    networks: Annotated[int, Field(ge=0)]
+    settled: Annotated[int, Field(ge=0)]
+    disturbed: Share | None = None
+    others: Share | None = None
+    slower: Annotated[float, Field(gt=-1, allow_inf_nan=False)] | None = None
+    earlier: str | None = None
 
 
 class FittedModel(_Strict):
@@ -125,6 +160,7 @@ class Validation(BaseModel):
         n: how many networks (measured tables) or blocks (fitted and scaled ones) were predicted.
         mape: mean error on whole networks that the calibration has not seen.
         p90: the error that 90% of them stay below.
+        scatter_p90: the same without the error that all of them share, which another session would have otherwise.
         within_5: share of them within 5%.
         within_10: share of them within 10%.
         interval_coverage: share of networks inside the interval that the calibration alone promised for 90%.
@@ -145,6 +181,7 @@ class Validation(BaseModel):
     n: Annotated[int, Field(ge=1)]
     mape: Error | None = None
     p90: Error | None = None
+    scatter_p90: Error | None = None
     within_5: Share | None = None
     within_10: Share | None = None
     interval_coverage: Share | None = None
@@ -174,6 +211,7 @@ class LatencyTable(_Strict):
         blocks: by block signature; each block alone.
         calibration: from blocks alone to whole networks, where networks were measured too.
         model: the formula, for fitted tables.
+        steadiness: of the device meanwhile; None in tables of which nobody looked, as in all of earlier versions.
     """
 
     schema_version: Literal[2]
@@ -189,6 +227,7 @@ class LatencyTable(_Strict):
     blocks: dict[str, BlockLatency] = Field(default_factory=dict)
     calibration: Calibration | None = None
     model: FittedModel | None = None
+    steadiness: Steadiness | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> LatencyTable:

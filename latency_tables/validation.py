@@ -56,8 +56,8 @@ def validate(
     Args:
         table: a measured or scaled table, calibrated or not.
         networks: the blocks of each network.
-        measured_ms: what each took.
-        again_ms: the same measured once more: no prediction can rank better than that.
+        measured_ms: what each took, in another session than the calibration's networks where there are two.
+        again_ms: the same in another session: no prediction can rank better than that.
 
     Returns:
         The table with its `validation`.
@@ -67,6 +67,7 @@ def validate(
     measured = np.asarray(measured_ms, dtype=float)
     predictions = [predictor.predict(blocks) for blocks in networks]
     predicted = np.array([prediction.latency_ms for prediction in predictions])
+    shared = np.exp(np.median(np.log(predicted / measured)))
     inside = [p.low_ms <= latency <= p.high_ms for p, latency in zip(predictions, measured_ms, strict=True)]
     errors = np.abs(predicted / measured - 1)
     sums = block_sums(table, networks)
@@ -80,6 +81,7 @@ def validate(
         n=len(networks),
         mape=round(float(errors.mean()), 4),
         p90=round(upper_error(errors), 4),
+        scatter_p90=round(upper_error(np.abs(predicted / shared / measured - 1)), 4),
         within_5=round(float((errors <= 0.05).mean()), 4),
         interval_coverage=round(float(np.mean(inside)), 4),
         within_10=round(float((errors <= 0.10).mean()), 4),

@@ -25,7 +25,7 @@ from .console import console, progress_bar
 from .errors import UserError
 from .runs import Workspace
 
-VERSION = 2
+VERSION = 3
 OUTPUTS = ("picks.json", "measured.json", "table.json")
 
 _FLAGS = ("feasible", "on_front", "generation", "extrapolated")  # columns of pareto.csv that are no quantities
@@ -90,8 +90,10 @@ def check_picks(
         while waiting:
             networks = {row["architecture"]: blocks_of(Architecture.parse(row["architecture"])) for row in waiting}
             timed.measure(networks, limit)
-            if table.blocks and table.device == device.fingerprint():
-                improved = recalibrate(table, list(networks.values()), [timed.ms(name) for name in networks])
+            settled = [name for name in networks if timed.timings[name].settled is not False]
+            if settled and table.blocks and table.device == device.fingerprint():
+                # What others slowed must not make the table of an undisturbed device slower.
+                improved = recalibrate(table, [networks[name] for name in settled], [timed.ms(n) for n in settled])
                 limit = limit and limit.under(table, improved)
                 table = improved
             late = [row for row in waiting if limit and timed.ms(row["architecture"]) > limit.ms]
@@ -104,6 +106,14 @@ def check_picks(
             f"every pick takes longer than {limit.ms:.3g} ms when it is measured on {device.fingerprint()['name']}: "
             "raise the limit, or search with a table that was measured there"
         )
+    for name, timing in timed.timings.items():
+        if timing.settled is False:
+            disturbed = f", {timing.disturbed:.0%} of them disturbed" if timing.disturbed else ""
+            console.print(
+                f"[yellow]{name} did not settle in {timing.rounds} rounds{disturbed}: undisturbed it may take less "
+                f"than the {timing.latency_ms:.3g} ms that were measured[/]",
+                soft_wrap=True,
+            )
     for row in dropped:
         assert limit
         console.print(
@@ -148,10 +158,11 @@ class _Timings:
 
 
 def _predicted(row: Row, table: LatencyTable, blocks_of: BlocksOf) -> Row:
-    """The row with what the table says now, and the interval."""
+    """The row with what the table says now, and the interval, by every name that it goes by."""
     prediction = Predictor(table).predict(blocks_of(Architecture.parse(row["architecture"])))
     interval = {"latency_low_ms": prediction.low_ms, "latency_high_ms": prediction.high_ms}
-    return row | {"latency_ms": prediction.latency_ms} | interval
+    upper = {"latency_upper_ms": prediction.high_ms} if "latency_upper_ms" in row else {}
+    return row | {"latency_ms": prediction.latency_ms} | interval | upper
 
 
 def _reserve(path: Path, taken: set[str]) -> list[Row]:

@@ -33,6 +33,7 @@ from ..latency_tables import (
     profile_network,
     profile_space,
     require_trust,
+    unsteady,
 )
 from ..latency_tables.table import Precision
 from ..models import (
@@ -52,6 +53,7 @@ from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
 from .distillation import teacher_source
+from .earlier_tables import earlier_tables, tables_of_runs
 from .errors import UserError
 from .export_latency import predicted_latency
 from .provenance import commit, machine
@@ -70,7 +72,7 @@ from .subject import Weights, open_subject
 from .transfer import Trained
 
 STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
-LATENCY_VERSION = 2
+LATENCY_VERSION = 3
 REPORT_VERSION = 3
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
 
@@ -591,8 +593,12 @@ class Pipeline:
 
         def work(workspace: Workspace) -> None:
             places = {"folder": workspace.folder, "bars": sample_bar}
+            places["earlier"] = earlier_tables(*tables_of_runs(self.run.folder.parent))
             if architecture is None:
                 table = profile_space(device, self.deploy_space, *size, plan, **places)
+                # Before the stage is finished: the same command then measures again.
+                if (trouble := unsteady(table)) and not settings.allow_unvalidated:
+                    raise LatencyError(f"not validated: {trouble}; or accept the table with --allow-unvalidated")
             else:
                 origin = get_space(architecture.space).scaled(self.config.deploy.width)
                 table = profile_network(device, origin, architecture, *size, plan, **places)

@@ -31,9 +31,8 @@ from ..latency_tables import (
 from ..latency_tables.onnx_files import fixed_shapes, load_fixed
 from ..models import get_space
 from .console import console, sample_bar
+from .earlier_tables import PROFILES, earlier_tables
 from .errors import UserError
-
-PROFILES = Path("profiles")
 
 
 def attached_device(target_name: str, options: DeviceOptions) -> Device:
@@ -64,7 +63,8 @@ def profile_table(
         device.prepare()
         folder = out or _folder(device, space_name, resolution, width, num_classes, plan)
         _show_device(device)
-        table = profile_space(device, space, resolution, num_classes, plan, folder=folder, bars=sample_bar)
+        places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
+        table = profile_space(device, space, resolution, num_classes, plan, **places)
     return _saved(table, folder, started)
 
 
@@ -109,7 +109,8 @@ def scale_table(
                 progress=progress,
             )
         if plan.validation:
-            table = check_on_space(device, table, space, resolution, num_classes, plan, folder=folder, bars=sample_bar)
+            places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
+            table = check_on_space(device, table, space, resolution, num_classes, plan, **places)
     return _saved(table, folder, started)
 
 
@@ -123,6 +124,10 @@ def in_words(summary: dict[str, Any]) -> str:
         )
         if "remeasure_spearman" in summary:
             words += f" (measuring again: {summary['remeasure_spearman']:.3f})"
+    if "moved" in summary:
+        words += f"\nreferences moved by {summary['moved']:.1%} meanwhile"
+        words += f", {summary['disturbed']:.0%} of the runs disturbed" if "disturbed" in summary else ""
+        words += f", other work used {summary['others']:.0%} of the cores" if "others" in summary else ""
     return f"{words}\n{summary['state']}: {summary['figure']}"
 
 
@@ -146,8 +151,9 @@ def _saved(table: LatencyTable, folder: Path, started: float) -> dict[str, Any]:
 
 
 def _summary(path: Path, table: LatencyTable, seconds: float) -> dict[str, Any]:
-    """What `--json` prints: the device, the gate's verdict and, where it was checked, `Validation`'s figures."""
-    verdict = judge(table)
+    """What `--json` prints: the device, the gate's verdict, and `Steadiness`'s and `Validation`'s figures, if any."""
+    verdict, steadiness = judge(table), table.steadiness
+    wanted = ("moved", "session_error", "networks", "settled", "disturbed", "others")
     return {
         "path": str(path),
         "kind": table.kind,
@@ -157,6 +163,7 @@ def _summary(path: Path, table: LatencyTable, seconds: float) -> dict[str, Any]:
         "state": verdict.state,
         "figure": verdict.figure,
         "seconds": round(seconds, 1),
+        **(steadiness.model_dump(include=set(wanted), exclude_none=True) if steadiness else {}),
         **(table.validation.model_dump(mode="json", exclude_none=True) if table.validation else {}),
     }
 

@@ -47,7 +47,7 @@ def latency_host(answers: list[Path]) -> None:
             **worst,
             "figures": "the worst of the runs",
             "protocol": "space b at 224 px, width 1, one thread; calibrated on 10 networks, these are 60 others "
-            "stratified over latency; re-measuring: the same 60 timed once more in the same process",
+            "stratified over latency; predicted in the second of two sessions, which is also that of measuring again",
             "runs": [{key: run[key] for key in wanted} for run in runs],
             "device": device,
             "seeds": 1,
@@ -126,6 +126,7 @@ def with_tables(text: str) -> str:
     from ..latency_tables.warm_start_study import to_markdown
     from .deploy_study import to_markdown as deploy_markdown
     from .detection.markdown import to_markdown as detection_markdown
+    from .load_study import to_markdown as load_markdown
     from .ranking.study import to_markdown as ranking_markdown
     from .search.tabular_study import to_markdown as search_markdown
     from .segmentation.markdown import to_markdown as segmentation_markdown
@@ -133,6 +134,7 @@ def with_tables(text: str) -> str:
     tables: dict[str, Callable[[dict[str, Any]], str]] = {
         "cifar10_cpu": _cifar10_cpu,
         "latency_host": _latency_host,
+        "latency_under_load": load_markdown,
         "latency_fits": latency_fits_markdown,
         "warm_start": to_markdown,
         "search_hypervolume": search_markdown,

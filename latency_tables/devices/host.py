@@ -13,8 +13,12 @@ import numpy as np
 
 from ..device import Conditions, Fingerprint, OnnxModel, Sample
 from ..errors import LatencyError
+from ..other_work import OtherWork
 from ..probe import probe_input, probe_values
 from ..runtime import onnxruntime
+
+_WINDOW_S = 0.1  # how often others' use of the cores is looked at: the system counts in hundredths of a second
+_SHORTEST_S = 0.04
 
 
 class HostDevice:
@@ -48,15 +52,20 @@ class HostDevice:
     def measure(self, models: Mapping[str, OnnxModel], rounds: range) -> Iterator[Sample]:
         """See `Device.measure`."""
         runs = {name: _BoundModel(name, model) for name, model in models.items()}
+        others, window = OtherWork(), list[tuple[str, int, float, float, float]]()
         for number in rounds:
             for name, run in runs.items():
                 cold, _ = run.timed()
-                warm, cpu = run.timed()
-                yield Sample(name, number, cold, warm, cpu)
+                window.append((name, number, cold, *run.timed()))
+                if others.seconds >= _WINDOW_S:
+                    yield from _samples(window, others)
+        yield from _samples(window, others)
 
     def conditions(self) -> Conditions:
-        """Nothing: a host that is cooled and mains-powered does not drift as phones do."""
-        return Conditions()
+        """What others use at the moment; a host that is cooled and mains-powered does not drift as phones do."""
+        others = OtherWork()
+        time.sleep(_WINDOW_S)
+        return Conditions(others=others.share())
 
     def close(self) -> None:
         """Nothing is held."""
@@ -64,6 +73,13 @@ class HostDevice:
     @cached_property
     def _clock_us(self) -> float:
         return time.get_clock_info("perf_counter").resolution * 1e6
+
+
+def _samples(window: list[tuple[str, int, float, float, float]], others: OtherWork) -> Iterator[Sample]:
+    """What was timed since the last look at what others do; a short rest is judged with too coarse a clock."""
+    share = others.share() if others.seconds >= _SHORTEST_S else None
+    yield from [Sample(*timed, share) for timed in window]
+    window.clear()
 
 
 class _BoundModel:

@@ -23,6 +23,7 @@ class Simulated:
     Attributes:
         build: part of its fingerprint; another one is another device.
         factor: what a model's time is multiplied by in a round.
+        others: share of its cores that other work uses then.
         losses: after how many samples it goes away, once for each number.
         absence: how often it is still away when somebody connects again; each loss begins another absence.
         wrong: names of models whose outputs are off by a tenth.
@@ -35,6 +36,7 @@ class Simulated:
     kind: str = "simulated"
     build: str = "1"
     factor: Callable[[str, int], float] = lambda name, number: 1.0
+    others: Callable[[str, int], float | None] = lambda name, number: None
     losses: list[int] = field(default_factory=list)
     absence: int = 0
     wrong: frozenset[str] = frozenset()
@@ -74,7 +76,7 @@ class Simulated:
                 self._maybe_leave()
                 warm = time_ms * self.factor(name, number)
                 self.taken.append((name, number))
-                yield Sample(name, number, COLD * warm, warm, warm)
+                yield Sample(name, number, COLD * warm, warm, warm, self.others(name, number))
 
     def conditions(self) -> Conditions:
         """See `Device.conditions`."""

@@ -281,3 +281,38 @@ def test_after_kill_9_nothing_is_lost_and_nothing_is_measured_twice(tmp_path: Pa
     assert Counter(samples_in(journal)) == once_each(most)
     assert samples_in(journal)[: len(before)] == before
     assert {timing.rounds for timing in timings.values()} == {most}
+
+
+# Other work.
+
+
+def test_a_busy_device_is_waited_for_as_long_as_bursts_last(waits: list[float]) -> None:
+    busy, calm = Conditions(others=0.5), Conditions(others=0.1)
+    device = Simulated(weather=[busy, busy, busy, calm])
+    measure(device, MODELS, Rounds(least=20, most=100))
+    assert waits == [0.1] * 3
+    assert Counter(device.taken) == once_each(20)
+
+
+@pytest.mark.parametrize("most", [3, 100])
+def test_a_device_that_stays_busy_is_not_waited_for_forever(waits: list[float], most: int) -> None:
+    """With every round it may wait 50 ms, of which looking takes half, however often it begins again."""
+    device = Simulated(weather=[Conditions(others=0.5)], others=lambda *_: 0.5)
+    timings = measure(device, MODELS, Rounds(least=3, most=most))
+    assert sum(waits) == pytest.approx(most * 0.05 / 2, abs=0.11)
+    assert {(timing.rounds, timing.settled, timing.disturbed) for timing in timings.values()} == {(most, False, 1.0)}
+
+
+def test_only_undisturbed_times_settle_and_never_above_the_shortest_of_all() -> None:
+    """In every other round others are busy; once, a disturbed run is 5% faster than all others were."""
+    device = Simulated(
+        factor=lambda name, number: 0.95 if (name, number) == ("large", 1) else 1.0,
+        others=lambda _, number: 0.5 * (number % 2),
+    )
+    timings = measure(device, MODELS, Rounds(least=3, most=9))
+    assert {name: timing.rounds for name, timing in timings.items()} == {"small": 6, "middle": 6, "large": 9}
+    assert {name: timing.settled for name, timing in timings.items()} == {"small": True, "middle": True, "large": False}
+
+
+def test_of_fewer_than_three_rounds_nothing_is_said() -> None:
+    assert {timing.settled for timing in measure(Simulated(), MODELS, Rounds(2, 2)).values()} == {None}

@@ -110,16 +110,20 @@ def test_a_space_is_profiled_into_a_table_that_targets_lists(command: Command) -
     assert summary["mape"] == table.validation.mape
     assert summary["device"] == HostDevice().fingerprint()
     journals = {file.name for file in path.parent.glob("*.jsonl")}
-    assert journals == {"blocks.jsonl", "networks.jsonl", "networks-again.jsonl"}
+    moments = {f"references-{moment}.jsonl" for moment in (1, 2, 3, 4)}
+    expected = {"blocks.jsonl", "networks.jsonl", "networks-again.jsonl", *moments}
+    # Samples of a machine that other tests keep busy are put aside.
+    steady = summary["state"] == "validated"
+    assert journals == (expected if steady else {name.replace(".jsonl", ".unsteady.jsonl") for name in expected})
 
     listed = json.loads(command("targets", "--json")[1])["tables"]
     (mine,) = [row for row in listed if row["table"] == str(path)]
     assert mine["kind"] == "measured"
     assert mine["age"] == "today"
     assert (mine["state"], mine["figure"]) == (summary["state"], summary["figure"])
-    # What is measured already is not measured again.
-    again = json.loads(command("profile", *size, "--rounds", "3", "--json")[1])
-    assert {**again, "seconds": 0} == {**summary, "seconds": 0}
+    if steady:  # then what is measured already is not measured again
+        again = json.loads(command("profile", *size, "--rounds", "3", "--json")[1])
+        assert {**again, "seconds": 0} == {**summary, "seconds": 0}
 
 
 def test_targets_and_tables_are_listed(command: Command) -> None:
