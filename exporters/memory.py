@@ -14,6 +14,7 @@ from .passport import MemoryRecord
 SUFFIXES = (".onnx", ".tflite")
 """Files that run in this machine's memory; an engine runs in its GPU's."""
 
+_LONGEST_S = 600
 _SCRIPT = Path(__file__).with_name("memory_process.py")
 
 
@@ -35,13 +36,19 @@ def measure_memory(path: Path, runs: int = 5) -> MemoryRecord:
     if not Path("/proc/self/clear_refs").exists():
         raise ExportError("memory is read from Linux's /proc, which is not here")
     # -P: beside the script lies a module called `onnx`.
-    done = subprocess.run(
-        [sys.executable, "-P", str(_SCRIPT), str(path), str(runs)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(_SCRIPT), str(path.absolute()), str(runs)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            timeout=_LONGEST_S,
+        )
+    except subprocess.TimeoutExpired:
+        reason = f"it did not answer within {_LONGEST_S} s"
+        raise ExportError(f"cannot run {path.name} to measure its memory: {reason}") from None
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
         if "No module named 'ai_edge_litert'" in last[0]:

@@ -45,6 +45,7 @@ def _onnxruntime() -> tuple[str, Callable[[str], Callable[[], Any]]]:
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # as latency is measured
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+        kinds |= {"tensor(int8)": np.int8, "tensor(int64)": np.int64, "tensor(double)": np.float64}
         images = {
             tensor.name: np.zeros([size if isinstance(size, int) else 1 for size in tensor.shape], kinds[tensor.type])
             for tensor in session.get_inputs()
