@@ -1,7 +1,7 @@
 """Keeps one core busy in bursts: other work on a machine whose tables are studied. Run as a script, one for each core.
 
-`python burner.py SEED START PARENT`: from START (seconds since the epoch) it works and rests in turn, 0.2 to 2 s each, as
-SEED says; all with the same numbers do so at the same time. It ends with the process PARENT that started it.
+`python burner.py SEED START PARENT`: from START (seconds since the epoch) it works and rests in turn, 0.2 to 2 s each.
+SEED decides how long: all with the same numbers do so at the same time. It ends with the process PARENT.
 """
 
 from __future__ import annotations
