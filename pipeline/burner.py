@@ -1,7 +1,7 @@
 """Keeps one core busy in bursts: other work on a machine whose tables are studied. Run as a script, one for each core.
 
-`python burner.py SEED START`: from START (seconds since the epoch) it works and rests in turn, 0.2 to 2 s each, as SEED
-says; all with the same numbers do so at the same time. It ends with the process that started it.
+`python burner.py SEED START PARENT`: from START (seconds since the epoch) it works and rests in turn, 0.2 to 2 s each.
+SEED decides how long: all with the same numbers do so at the same time. It ends with the process PARENT.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 import numpy as np
 
 
-def burn(seed: int, start: float) -> None:
+def burn(seed: int, start: float, parent: int) -> None:
     """Work and rest until the parent is gone."""
-    lengths, parent, until = random.Random(seed), os.getppid(), start
+    lengths, until = random.Random(seed), start
     matrix = np.random.default_rng(seed).random((256, 256))
     while os.getppid() == parent:
         until += lengths.uniform(0.2, 2)
@@ -27,4 +27,4 @@ def burn(seed: int, start: float) -> None:
 
 
 if __name__ == "__main__":
-    burn(int(sys.argv[1]), float(sys.argv[2]))
+    burn(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

@@ -219,9 +219,8 @@ def _burning() -> Iterator[None]:
     """Other work, on every core."""
     script, start = str(Path(__file__).with_name("burner.py")), time.time()
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    burners = [
-        subprocess.Popen([sys.executable, script, "0", str(start)], env=environment) for _ in range(os.cpu_count() or 1)
-    ]
+    command = [sys.executable, script, "0", str(start), str(os.getpid())]
+    burners = [subprocess.Popen(command, env=environment) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:
