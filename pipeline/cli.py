@@ -489,7 +489,7 @@ def targets(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps({"targets": known_targets(), "tables": known_tables()}, indent=1))
         return
-    _table(False, known_targets(), ("name", "title", "measured by", "table"))
+    _table(False, known_targets(), ("name", "title", "measured by", "table", "state"))
     _table(False, known_tables(), ("table", "device", "kind", "precision", "error", "age", "state"))
 
 

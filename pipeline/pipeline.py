@@ -185,7 +185,7 @@ class Pipeline:
         config = self.config
         self.latency()
         predictor = self._predictor("latency")
-        _announce(require_trust(predictor.table, config.latency.allow_unvalidated), predictor.table)
+        _announce(require_trust(predictor.table, config.latency.allow_unvalidated, self.target.how_to_measure), predictor.table)
         int8 = self._int8_predictor() if "latency_int8_ms" in config.search.quantities else None
         size = config.deploy.resolution, len(self.dataset.classes)
         costs = space_costs(self.deploy_space, predictor, *size, int8)
@@ -233,7 +233,7 @@ class Pipeline:
         blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
         self.run.execute(self._latency_stage("latency/int8", blocks, precision="int8"))
         predictor = self._predictor("latency/int8")
-        _announce(require_trust(predictor.table, self.config.latency.allow_unvalidated), predictor.table)
+        _announce(require_trust(predictor.table, self.config.latency.allow_unvalidated, self.target.how_to_measure), predictor.table)
         return predictor
 
     def _shared_scorer(self) -> SharedScorer:
