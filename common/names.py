@@ -75,3 +75,15 @@ def inside(folder: Path, *parts: str) -> Path:
         if path.is_symlink():
             raise UnsafeNameError(f"{plain(str(path))} is a link, and might lead out of its folder: remove it")
     return path
+
+
+def at_home(path: str | Path) -> Path:
+    """A path whose `~` is a home folder, as shells read it.
+
+    Raises:
+        UnsafeNameError: of a user who has none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UnsafeNameError(f"{plain(str(path))} begins with the home folder of a user who has none") from None

@@ -122,7 +122,11 @@ def check_options(target: Target, options: DeviceOptions) -> None:
                 f"target {target.name} has a table and no device, so --{option.replace('_', '-')} says nothing: "
                 f"to measure one, {target.how_to_measure}"
             )
-        reason = "runs on one thread" if (target.device_kind, option) == ("host", "threads") else f"takes no --{option.replace('_', '-')}"
+        reason = (
+            "runs on one thread"
+            if (target.device_kind, option) == ("host", "threads")
+            else f"takes no --{option.replace('_', '-')}"
+        )
         raise LatencyError(f"target {target.name} {reason}: leave --{option.replace('_', '-')} {value} away")
 
 

@@ -214,8 +214,8 @@ class Architecture:
         match = re.fullmatch(r"(?:se(\d(?:\.\d{1,4})?)(\+hswish)?)?", variant)
         if not match or (plus and not variant):
             raise ValueError(
-                f"'{shown}' is not an architecture: '+{plain(variant[:_LONGEST_SHOWN])}' should be +se1, +se0.5 or such a "
-                "ratio, or the same and +hswish"
+                f"'{shown}' is not an architecture: '+{plain(variant[:_LONGEST_SHOWN])}' should be +se1, +se0.5 or "
+                "such a ratio, or the same and +hswish"
             )
         space = any_space(name)
         names = blocks.split("-")

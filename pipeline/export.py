@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from torch import Tensor
 
 from ..common.files import sha256_file, write_atomic
+from ..common.names import at_home
 from ..exporters import ExportError
 from ..exporters.checksums import SIGNATURE
 from ..exporters.deployable import Exported
@@ -150,7 +150,7 @@ class _Export:
                 for file, content in candidate.exported.files.items():
                     write_atomic(self.workspace.folder / file, content)
         records = [self._with_files(record) for record in records]
-        key = Path(self.settings.sign_with).expanduser() if self.settings.sign_with else None
+        key = at_home(self.settings.sign_with) if self.settings.sign_with else None
         write_export_folder(self.workspace.folder, self._passport(records, lineage), key)
         shutil.rmtree(self.workspace.folder / TUNING, ignore_errors=True)
         if len(refused) == len(records):

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, cast
 from rich.markup import escape
 
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
+from ..common.names import at_home
 from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
 from ..latency_tables import (
@@ -185,7 +186,10 @@ class Pipeline:
         config = self.config
         self.latency()
         predictor = self._predictor("latency")
-        _announce(require_trust(predictor.table, config.latency.allow_unvalidated, self.target.how_to_measure), predictor.table)
+        _announce(
+            require_trust(predictor.table, config.latency.allow_unvalidated, self.target.how_to_measure),
+            predictor.table,
+        )
         int8 = self._int8_predictor() if "latency_int8_ms" in config.search.quantities else None
         size = config.deploy.resolution, len(self.dataset.classes)
         costs = space_costs(self.deploy_space, predictor, *size, int8)
@@ -233,7 +237,10 @@ class Pipeline:
         blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
         self.run.execute(self._latency_stage("latency/int8", blocks, precision="int8"))
         predictor = self._predictor("latency/int8")
-        _announce(require_trust(predictor.table, self.config.latency.allow_unvalidated, self.target.how_to_measure), predictor.table)
+        _announce(
+            require_trust(predictor.table, self.config.latency.allow_unvalidated, self.target.how_to_measure),
+            predictor.table,
+        )
         return predictor
 
     def _shared_scorer(self) -> SharedScorer:
@@ -470,7 +477,7 @@ class Pipeline:
         if (code := code_of(source)) is not None:
             inputs["code"] = sha256_file(code)
         if config.export.sign_with is not None:
-            inputs["signer"] = fingerprint(Path(config.export.sign_with).expanduser())
+            inputs["signer"] = fingerprint(at_home(config.export.sign_with))
         if isinstance(source, Architecture):
             inputs["latency"] = self.run.digest(table_stage, "table.json")
 

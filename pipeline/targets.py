@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..latency_tables import LatencyError, LatencyTable, Target, get_target, judge, list_tables, list_targets, load_table
+from ..latency_tables import (
+    LatencyError,
+    LatencyTable,
+    Target,
+    get_target,
+    judge,
+    list_tables,
+    list_targets,
+    load_table,
+)
 
 PROFILES = Path("profiles")  # where `fairnas profile` leaves tables
 

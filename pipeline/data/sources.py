@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import datasets
 
+from ...common.names import at_home
 from ..errors import UserError
 from .cache import cache_root
 from .folder import list_folder, load_folder
@@ -55,8 +56,8 @@ def load_dataset(
     """
     if source in NAMED_SOURCES:
         found = NAMED_SOURCES[source](cache)
-    elif Path(source).expanduser().exists():
-        folder = list_folder(Path(source).expanduser())
+    elif at_home(source).exists():
+        folder = list_folder(at_home(source))
         hold_out(folder.train.labels, folder.classes, heldout, seed)  # complain before thousands of images are read
         found = _Source(folder.root.resolve().name, folder.classes, *load_folder(folder, use_cache=cache))
     else:
@@ -84,7 +85,7 @@ def load_dataset(
 
 def data_root() -> Path:
     """Where well-known sets are looked for and downloaded to: `$FAIRNAS_DATA`, or a folder in the user's cache."""
-    return Path(os.environ.get("FAIRNAS_DATA") or cache_root() / "data").expanduser()
+    return at_home(os.environ.get("FAIRNAS_DATA") or cache_root() / "data")
 
 
 def _digits(_: bool) -> _Source:
