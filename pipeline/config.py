@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # torch and timm take seconds, and a misspelt key is found wi
     from torch import nn
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
-LARGEST_SEED = 2**32 - 1  # that every generator takes
 
 
 class Section(BaseModel):
@@ -560,7 +559,7 @@ class Config(Section):
 
     preset: Text
     target: Text = "pixel"
-    seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
+    seed: Whole = Field(default=0, ge=0)
     space: Text = "b"
     data: DataConfig = DataConfig()
     proxy: ProxySizeConfig
@@ -696,8 +695,10 @@ def _parsed(text: str) -> tuple[str, Any]:
 def _refuse_repetition(key: str, value: Any, given: dict[str, Any]) -> None:
     """A setting has one value: of two, which one was meant?"""
     for other in given:
-        if (other == key and given[other] != value) or other.startswith(f"{key}."):
-            raise UserError(f"--set {plain(key)} is given twice, or after --set {plain(other)}: leave one away")
+        if other == key and given[other] != value:
+            raise UserError(f"{plain(key)} is given twice, with --set or an option of its own: leave one away")
+        if other.startswith(f"{key}."):
+            raise UserError(f"--set {plain(key)} would replace --set {plain(other)} before it: give it first")
     given[key] = value
 
 

@@ -38,7 +38,7 @@ def _never_shown(url: SecretStr) -> SecretStr:
 
 
 Whole = Annotated[int, Strict(), Field(le=2**31 - 1)]
-"""A count; a field of its own has limits of its own."""
+"""A count or a seed; fields have narrower limits of their own."""
 
 Number = Annotated[float, BeforeValidator(_no_switch), Field(le=1e12)]
 """As people write them: YAML takes `1e-3` for text."""

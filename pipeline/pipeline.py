@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
-from rich.markup import escape
+import torch
 
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
 from ..common.names import at_home
+from ..common.text import shown
 from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
 from ..latency_tables import (
@@ -50,7 +51,7 @@ from . import check_picks, evaluate, export, ranks, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
-from .distillation import teacher_source
+from .distillation import open_teacher, teacher_source
 from .errors import UserError
 from .export_latency import predicted_latency
 from .provenance import commit, machine
@@ -67,8 +68,8 @@ from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
 from .subject import Weights, open_subject
 from .transfer import Trained
+from .user_modules import check_survivable
 
-STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 LATENCY_VERSION = 2
 REPORT_VERSION = 3
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
@@ -470,7 +471,9 @@ class Pipeline:
         formats = config.export.formats or list(self.target.formats)
         weights = given or (self.run.folder / "retrain" / name / "weights.safetensors" if kind == "trained" else None)
         if kind == "random":
-            console.print(f"[yellow]{name}: random weights: its accuracy means nothing; give its own with --weights[/]")
+            console.print(
+                f"[yellow]{shown(name)}: random weights: its accuracy means nothing; give its own with --weights[/]"
+            )
         inputs = {"dataset": self.dataset.digest}
         if weights is not None:
             inputs["weights"] = sha256_file(weights)
@@ -489,7 +492,7 @@ class Pipeline:
                 try:
                     prediction = predicted_latency(self.target, self._predictor(table_stage), blocks)
                 except LatencyError as error:  # given weights may be of other classes than the table's last block
-                    console.print(f"[yellow]        no latency is predicted: {escape(str(error))}[/]")
+                    console.print(f"[yellow]        no latency is predicted: {shown(error)}[/]")
             lineage = self._lineage(f"retrain/{name}", inputs)
             return export.export(subject, formats, config, self.target, prediction, self.device, lineage, workspace)
 
@@ -756,18 +759,33 @@ def open_dataset(config: Config) -> Dataset:
         config.data.source, heldout=config.data.heldout, seed=config.seed, train_images=config.data.train_images
     )
     sizes = f"{len(dataset.train):,} to train, {len(dataset.heldout):,} held out, {len(dataset.val):,} to validate"
-    console.print(f"images   {dataset.name}: {len(dataset.classes)} classes, {sizes}")
+    console.print(f"images   {shown(dataset.name)}: {len(dataset.classes)} classes, {sizes}")
     if dataset.demonstration:
         console.print("[yellow]         a demonstration set: bring your own images with --data FOLDER[/]")
     return dataset
 
 
+def check_teacher(config: Config, dataset: Dataset) -> None:
+    """Make the teacher of a distillation once, before anything is trained: its code and weights are somebody's.
+
+    Raises:
+        UserError: see `open_teacher`; or making it ends the process.
+    """
+    settings = config.retrain
+    source = teacher_source(settings.distillation)
+    if source is None:
+        return
+    check_survivable(source)
+    sizes = {settings.resolution_at(epoch, config.deploy.resolution) for epoch in (0, settings.epochs - 1)}
+    open_teacher(settings.distillation, len(dataset.classes), sorted(sizes), torch.device("cpu"))
+
+
 def _announce(verdict: Verdict, table: LatencyTable) -> None:
     """Say how far the table can be trusted, louder where it is less."""
     colour = {"validated": "green", "fitted": "yellow"}.get(verdict.state, "red")
-    console.print(f"[{colour}]table    {table.name}, {verdict.state}: {verdict.figure}[/]")
+    console.print(f"[{colour}]table    {shown(table.name)}, {verdict.state}: {shown(verdict.figure)}[/]")
     if table.kind == "fitted":
-        console.print(f"[{colour}]         not measured here: {table.source.partition(';')[0]}[/]")
+        console.print(f"[{colour}]         not measured here: {shown(table.source.partition(';')[0])}[/]")
 
 
 def _digest(blocks: Sequence[Block]) -> str:
