@@ -351,7 +351,10 @@ def export(
         check_regular_file(weights)
     with _opened(target, preset or DEFAULT_PRESET, data, run, given, seed, force, named) as work:
         from .pipeline import hard_swish_networks, ours
+        from .weights import check_weights_file
 
+        if weights is not None:
+            check_weights_file(weights)
         if named is not None and weights is None:
             work.check_trainable(ours(named))
         if named is not None:

@@ -428,7 +428,6 @@ class RankConfig(Section):
     seed: Whole = Field(
         default=0,
         ge=0,
-        le=LARGEST_SEED,
         description="of that choice: apart from the run's, to compare runs on the same",
     )
     resamples: Whole = Field(default=1000, ge=100, le=1_000_000, description="of the bootstrap")

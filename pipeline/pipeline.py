@@ -69,6 +69,7 @@ from .search.scoring import SharedScorer, ThreadedScorer
 from .subject import Weights, open_subject
 from .transfer import Trained
 from .user_modules import check_survivable
+from .weights import stated_resolution
 
 LATENCY_VERSION = 2
 REPORT_VERSION = 3
@@ -507,6 +508,7 @@ class Pipeline:
                     "seed": config.seed,
                     "deploy": config.deploy.model_dump(),
                     "export": config.export.model_dump() | {"formats": formats},
+                    **_other_resolution(source, given),
                 },
                 inputs | {"device": self._device_digest()},
                 export.OUTPUTS,
@@ -763,6 +765,12 @@ def open_dataset(config: Config) -> Dataset:
     if dataset.demonstration:
         console.print("[yellow]         a demonstration set: bring your own images with --data FOLDER[/]")
     return dataset
+
+
+def _other_resolution(source: AnyNetwork, given: Path | None) -> dict[str, int]:
+    """What given weights of timm's models say of their resolution, which then takes the place of timm's own."""
+    stated = stated_resolution(given) if given is not None and isinstance(source, TimmModel) else None
+    return {} if stated is None else {"resolution": stated}
 
 
 def check_teacher(config: Config, dataset: Dataset) -> None:
