@@ -17,7 +17,7 @@ from ..common.text import plain
 from ..latency_tables.targets import FormatName
 from ..models import BENCHMARKS, NasBench201Space, Space, any_space
 from .errors import UserError
-from .explaining import explain, nearest
+from .explaining import explain, may_be_secret, nearest
 from .kinds import Number, Secret, Switch, Text, Whole
 from .search.constraints import Constraint
 from .search.quantities import Quantity
@@ -688,6 +688,8 @@ def _parsed(text: str) -> tuple[str, Any]:
     try:
         return key, parse_yaml(value, f"--set {plain(key)}: the value")
     except UnreadableFile as error:
+        if may_be_secret(key.split("."), Config):  # reasons may quote a part of it
+            raise UserError(f"--set {plain(key)}: the value is not valid YAML") from None
         raise UserError(str(error)) from None
 
 

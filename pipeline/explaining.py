@@ -23,7 +23,7 @@ def explain(error: ValidationError, configuration: type[BaseModel]) -> str:
     message = mistake["msg"].removeprefix("Value error, ")
     if not where or mistake["type"] == "missing":
         return f"{where}: {message}" if where else message
-    return f"{where}: {message} (got {_shown(mistake['input'], _may_be_secret(location, configuration))})"
+    return f"{where}: {message} (got {_shown(mistake['input'], may_be_secret(location, configuration))})"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -42,7 +42,7 @@ def _shown(value: Any, secret: bool) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _may_be_secret(location: Sequence[int | str], configuration: type[BaseModel]) -> bool:
+def may_be_secret(location: Sequence[int | str], configuration: type[BaseModel]) -> bool:
     """Whether a secret is at a place, above it or below it."""
     here: Any = configuration
     for part in location:
