@@ -107,7 +107,7 @@ def _check_augment(place: str, settings: AugmentConfig) -> None:
     for part in settings.auto.split("-")[1:]:  # timm overlooks those without a number
         if not re.fullmatch(r"[a-z]+\d+(\.\d+)?|t\w+", part):
             raise UserError(
-                f"{place}.auto: '{part}' in '{settings.auto}' is no part of a policy: expected such as m9, n2 or mstd0.5"
+                f"{place}.auto: '{part}' in '{settings.auto}' is no part of a policy: expected such as m9 or n2"
             )
     numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", settings.auto)]
     operations = [int(number) for number in re.findall(r"-[nwd](\d+)", settings.auto)]

@@ -67,8 +67,9 @@ def outcome(overrides: list[str], load: Any = read_config) -> str | None:
 
 
 def test_odd_values_of_every_key_are_taken_or_refused_in_one_line() -> None:
+    rng = random.Random(1)
     for key in LEAVES:
-        for value in ODD:
+        for value in rng.sample(ODD, 25):
             line = outcome([f"{key}={value}"])
             if line is not None:
                 assert key.split(".")[0] in line or "space b" in line, (key, value, line)
@@ -136,10 +137,8 @@ def test_what_would_fail_after_training_fails_before(override: str, message: str
 def test_missing_weights_are_named_before_training(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "no.safetensors", "does not exist"), (tmp_path, "is a folder")):
         line = outcome(["retrain.init=weights", f"retrain.weights={path}"], load_config)
-        expected = (
-            f"retrain.weights: there are no weights in {path}: {path} {reason}; give the path of a .safetensors file"
-        )
-        assert line == expected
+        assert line is not None
+        assert line.startswith(f"retrain.weights: there are no weights in {path}: {path} {reason}; give the path")
 
 
 @pytest.mark.parametrize("auto", ["rand-m9-mstd0.5", "augmix-m3-w3", "original", "3a", "rand-m15-n2-mstd100-inc1"])
