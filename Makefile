@@ -23,6 +23,7 @@ ARGS =
 #:  profile     measure what every block costs on TARGET: cpu, pixel (SERIAL=), board (HOST=), web, gpu; ARGS="--validate"
 #:  lint        ruff, pyright and hadolint
 #:  bench       measure how fast the stages run on this machine
+#:  bench-startup  CPU seconds until `fairnas` answers what needs no training
 #:  experiment-cifar10  search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
 #:  experiment-latency  profile this machine three times and check it on 60 networks: results/ and the README's table
 #:  experiment-latency-load  profile this machine quiet and under bursts of other work: results/ and the README's table
@@ -39,8 +40,19 @@ ARGS =
 #:  clean-runs  remove runs/: every trained weight and exported network in it
 #:  help        print this list
 
+# What may be set on the command line. Anything else is a slip, such as `make pipeline target=cpu`, and would be ignored.
+SETTABLE := TARGET PRESET DATA RUN SET SERIAL HOST ARGS PYTHON INSTALLER SPACE PROTOCOL TRUTH COLUMN ARCHITECTURES STOP_AFTER \
+  SAMPLINGS TABLES WORKERS DEPLOYED FORMATS WHEELS LONGER CLIPPED TENSORRT TRAINED VENV OPENMMLAB SHELL
+UNKNOWN := $(filter-out $(SETTABLE),$(foreach each,$(.VARIABLES),$(if $(findstring command line,$(origin $(each))),$(each))))
+ifneq ($(UNKNOWN),)
+NEAREST := $(shell for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python); do \
+  $$python -c 'import difflib, sys; name, *known = sys.argv[1:]; print(*difflib.get_close_matches(name.upper(), known, 1))' \
+    '$(firstword $(UNKNOWN))' $(SETTABLE) 2>/dev/null && break; done)
+$(error there is no variable $(firstword $(UNKNOWN)): $(if $(NEAREST),did you mean $(NEAREST)=?,choose from $(SETTABLE)))
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-deploy openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-deploy openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench bench-startup report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -218,6 +230,9 @@ bench: setup
 # A process for each core, of one thread each; those that are done take over what the others have left. WORKERS= does
 # without (for a debugger, say). What stands in ARGS counts: ARGS="-n 1".
 WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); [ $$cores -lt 8 ] && echo $$cores || echo 8)
+bench-startup: setup
+	$(VENV)/bin/python -m fairnas.pipeline.bench_startup $(ARGS)
+
 test: setup-dev
 	$(VENV)/bin/python -m pytest $(if $(WORKERS),-n $(WORKERS) --dist worksteal) $(ARGS)
 

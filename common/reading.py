@@ -45,6 +45,24 @@ def read_bytes(path: Path, largest: int = LARGEST_TEXT) -> bytes:
         raise UnreadableFile(f"cannot read {plain(str(path))}: {reason}") from None
 
 
+def check_regular_file(path: Path) -> None:
+    """Refuse, before a library opens it, what it would wait for or not be able to read.
+
+    Raises:
+        UnreadableFile: it is missing, or no regular file.
+    """
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise UnreadableFile(f"{plain(str(path))} does not exist") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UnreadableFile(f"cannot read {plain(str(path))}: {reason}") from None
+    if not stat.S_ISREG(facts.st_mode):
+        kind = "a folder" if stat.S_ISDIR(facts.st_mode) else "not a regular file"
+        raise UnreadableFile(f"{plain(str(path))} is {kind}")
+
+
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     """The same as text.
 

@@ -6,15 +6,27 @@ import re
 
 from rich.markup import escape
 
-# A password before the host, or as a value of a query: what storage URLs carry.
+# A password before the host, or as a value of a query: what storage URLs carry. One that is not escaped holds anything.
 _SECRETS = (
-    re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s@]*(?P<after>@)", re.IGNORECASE),
+    re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/@:]*:)\S*(?P<after>@)", re.IGNORECASE),
     re.compile(r"(?P<before>\b(?:password|passwd|pwd|sslpassword|token)=)[^\s&'\"\])]+(?P<after>)", re.IGNORECASE),
 )
 
 
+_SHORTEST_SECRET = 4  # what is shorter is part of any text
+_hidden: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Never show this text, whoever says it: a password that this process was given."""
+    if len(secret) >= _SHORTEST_SECRET:
+        _hidden.add(secret)
+
+
 def redacted(text: str) -> str:
-    """The text without the passwords of URLs in it."""
+    """The text without the passwords of URLs in it, and without those that are hidden."""
+    for secret in sorted(_hidden, key=len, reverse=True):
+        text = text.replace(secret, "***")
     for pattern in _SECRETS:
         text = pattern.sub(r"\g<before>***\g<after>", text)
     return text

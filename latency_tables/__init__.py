@@ -1,26 +1,31 @@
 """What a block costs on a device: devices, profiling, tables and prediction."""
 
-from .block_model import block_model, network_model
-from .calibration import calibrate, calibration_networks, recalibrate
-from .device import Conditions, Device, Fingerprint, OnnxModel, Sample
-from .devices.host import HostDevice
-from .errors import DeviceLost, LatencyError
-from .gate import Verdict, judge, require_trust, unsteady
-from .measuring import Progress, Rounds, measure
-from .predictor import Prediction, Predictor, Price
-from .profiler import (
-    Plan,
-    check_on_networks,
-    check_on_space,
-    measure_networks,
-    profile_blocks,
-    profile_network,
-    profile_space,
-)
-from .sustained import Sustained, measure_sustained
-from .table import BlockLatency, Calibration, LatencyTable, Steadiness, Validation, list_tables, load_table
-from .targets import DeviceOptions, Target, get_target, list_targets, open_device
-from .validation import validate, validation_networks
+from typing import TYPE_CHECKING
+
+from ..common.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .block_model import block_model, network_model
+    from .calibration import calibrate, calibration_networks, recalibrate
+    from .device import Conditions, Device, Fingerprint, OnnxModel, Sample
+    from .devices.host import HostDevice
+    from .errors import DeviceLost, LatencyError
+    from .gate import Verdict, judge, require_trust, unsteady
+    from .measuring import Progress, Rounds, measure
+    from .predictor import Prediction, Predictor, Price
+    from .profiler import (
+        Plan,
+        check_on_networks,
+        check_on_space,
+        measure_networks,
+        profile_blocks,
+        profile_network,
+        profile_space,
+    )
+    from .sustained import Sustained, measure_sustained
+    from .table import BlockLatency, Calibration, LatencyTable, Steadiness, Validation, list_tables, load_table
+    from .targets import DeviceOptions, Target, get_target, list_targets, open_device
+    from .validation import validate, validation_networks
 
 __all__ = [
     "BlockLatency",
@@ -70,3 +75,5 @@ __all__ = [
     "validate",
     "validation_networks",
 ]
+
+__getattr__ = lazy_names(__name__, __file__)

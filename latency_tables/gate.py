@@ -109,8 +109,10 @@ def _by_others(blocks: Sequence[BlockLatency], seen: Steadiness | None) -> str:
     return f", other work used {others:.0%} of the cores" if others > 0 else ""
 
 
-def require_trust(table: LatencyTable, allow_unvalidated: bool) -> Verdict:
-    """Let a table through, or say why not.
+def require_trust(
+    table: LatencyTable, allow_unvalidated: bool, how_to_measure: str = "fairnas profile --validate"
+) -> Verdict:
+    """Let a table through, or say why not, and which command measures the device.
 
     Raises:
         LatencyError: the table fails, or was not checked, and that is not allowed.
@@ -118,7 +120,7 @@ def require_trust(table: LatencyTable, allow_unvalidated: bool) -> Verdict:
     verdict = judge(table)
     if not verdict.passed and not allow_unvalidated:
         raise LatencyError(
-            f"latency table {table.name} is {verdict.state}: {verdict.figure}; measure it with "
-            "`fairnas profile --validate`, or accept it with --allow-unvalidated"
+            f"latency table {table.name} is {verdict.state}: {verdict.figure}; measure the device with "
+            f"`{how_to_measure}`, or accept the table with --allow-unvalidated"
         )
     return verdict

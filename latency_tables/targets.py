@@ -6,14 +6,15 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from .device import Device
-from .devices.host import HostDevice
 from .errors import LatencyError
+
+if TYPE_CHECKING:
+    from .device import Device
 
 FormatName = Literal[
     "onnx", "onnx-fp16", "onnx-int8", "tensorrt", "tensorrt-fp16", "tensorrt-int8", "litert", "litert-int8"
@@ -30,6 +31,7 @@ class Target(BaseModel):
         device_kind: the kind of device that can be measured, None where only the table is there.
         table: the shipped table that prices blocks where no such device is attached.
         formats: the formats that networks are exported to.
+        measured_as: of one that has only its table: options of `fairnas profile` that measure such a device.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +41,14 @@ class Target(BaseModel):
     device_kind: Literal["host", "adb", "ssh", "browser", "cuda"] | None = None
     table: str | None = None
     formats: tuple[FormatName, ...]
+    measured_as: str | None = None
+
+    @property
+    def how_to_measure(self) -> str:
+        """The command that makes a table of such a device, to be used with `--set latency.table=PATH`."""
+        own = {"adb": "--target pixel", "ssh": "--target board --host user@address"}
+        options = self.measured_as or own.get(self.device_kind or "", f"--target {self.name}")
+        return f"fairnas profile {options} --validate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +97,51 @@ def get_target(name: str) -> Target:
     return Target.model_validate(yaml.safe_load((_TARGETS_FOLDER / f"{name}.yaml").read_text()))
 
 
+_TAKES = {
+    "host": (),
+    "adb": ("serial", "threads", "cpus", "ort_aar"),
+    "ssh": ("host", "threads", "cpus"),
+    "browser": ("threads", "listen", "port"),
+    "cuda": (),
+    None: (),
+}
+
+
+def check_options(target: Target, options: DeviceOptions) -> None:
+    """Refuse an option that the target's device has no use for: what was measured would not be what was asked for.
+
+    Raises:
+        LatencyError: there is one.
+    """
+    for option in ("serial", "host", "threads", "cpus", "ort_aar"):
+        value = getattr(options, option)
+        if value == getattr(DeviceOptions(), option) or option in _TAKES[target.device_kind]:
+            continue
+        if target.device_kind is None:
+            raise LatencyError(
+                f"target {target.name} has a table and no device, so --{option.replace('_', '-')} says nothing: "
+                f"to measure one, {target.how_to_measure}"
+            )
+        reason = (
+            "runs on one thread"
+            if (target.device_kind, option) == ("host", "threads")
+            else f"takes no --{option.replace('_', '-')}"
+        )
+        raise LatencyError(f"target {target.name} {reason}: leave --{option.replace('_', '-')} {value} away")
+
+
 def open_device(target: Target, options: DeviceOptions | None = None) -> Device | None:
     """The device of a target, not yet connected to; None where there is none and the target's table stands in.
 
     Raises:
-        LatencyError: the device needs an option that is missing, or more than one is attached.
+        LatencyError: the device needs an option that is missing or has no use for one, or more than one is attached.
     """
     options = options or DeviceOptions()
+    check_options(target, options)
     match target.device_kind:
         case "host":
+            from .devices.host import HostDevice
+
             return HostDevice()
         case "adb":
             from .devices.adb import AdbDevice

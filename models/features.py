@@ -14,7 +14,8 @@ from typing import cast
 from timm.models import EfficientNetFeatures
 from torch import nn
 
-from .foreign import UserModel, build_any_network, parse_any_network
+from .foreign import build_any_network
+from .network_names import UserModel, parse_any_network
 
 LOCATIONS = ("bottleneck", "expansion")
 PAPER_OUT_INDICES = (1, 2, 3, 4)

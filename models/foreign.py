@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
+import types
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +16,9 @@ import timm
 import torch
 from torch import nn
 
-from .fairnas import PUBLISHED
-from .networks import build_network, initialise_classifier, parse_network
-from .search_space import BENCHMARKS, Architecture, list_spaces
-
-
-@dataclass(frozen=True, slots=True)
-class TimmModel:
-    """A model that timm knows by name."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"timm:{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class UserModel:
-    """An attribute of a module that can be imported: an `nn.Module`, or whatever makes one when it is called."""
-
-    module: str
-    attribute: str
-
-    def __str__(self) -> str:
-        return f"{self.module}:{self.attribute}"
-
-
-AnyNetwork = Architecture | TimmModel | UserModel
-
-
-def parse_any_network(text: str) -> AnyNetwork:
-    """A published name, an architecture's text, a timm model, or `module:attribute`.
-
-    Raises:
-        ValueError: none of these.
-    """
-    space, colon, rest = text.partition(":")
-    if text in PUBLISHED or (colon and space in (*list_spaces(), *BENCHMARKS)):
-        return parse_network(text)
-    if colon and space != "timm":
-        return UserModel(space, rest)
-    name = rest if colon else text
-    if timm.is_model(name):
-        return TimmModel(name)
-    close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3))  # ours are among timm's
-    raise ValueError(
-        f"unknown network '{text}'{f': did you mean {close}?' if close else ':'} Networks are named as in "
-        "`fairnas models` or by timm, or written: an architecture (b:E3K7-...) or module:attribute"
-    )
+from .network_names import AnyNetwork, TimmModel, UserModel
+from .networks import build_network, initialise_classifier
+from .search_space import Architecture
 
 
 def build_any_network(source: AnyNetwork, *, width: float = 1.0, **kwargs: Any) -> nn.Module:
@@ -123,6 +77,8 @@ def _build_users(source: UserModel, kwargs: dict[str, Any]) -> nn.Module:
         made = importlib.import_module(source.module)
         for part in source.attribute.split("."):
             made = getattr(made, part)
+        if isinstance(made, types.BuiltinFunctionType):  # `os.abort` by another name
+            raise TypeError("a function of Python's own makes no network")
         if isinstance(made, nn.Module):
             made = copy.deepcopy(made)  # the module's own stays as it is: it may be a teacher, too
         else:

@@ -18,6 +18,7 @@ from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
 from .fairnas import PUBLISHED
+from .network_names import parse_network
 from .search_space import Architecture, SearchSpace, get_space
 
 Network = EfficientNet | EfficientNetFeatures
@@ -127,21 +128,6 @@ def initialise_classifier(layer: nn.Linear) -> None:
     nn.init.uniform_(layer.weight, -bound, bound)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-def parse_network(name_or_text: str) -> Architecture:
-    """The architecture behind a published name (`fairnas_a_se`) or an architecture's text (`b:E3K7-...`).
-
-    Raises:
-        ValueError: neither.
-    """
-    if name_or_text in PUBLISHED:
-        return PUBLISHED[name_or_text]
-    if ":" in name_or_text:
-        return Architecture.parse(name_or_text)
-    raise ValueError(
-        f"unknown network '{name_or_text}': choose from {', '.join(PUBLISHED)}, or write an architecture, b:E3K7-..."
-    )
 
 
 def _register(name: str, architecture: Architecture) -> None:

@@ -11,11 +11,12 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import yaml
-from timm.layers import make_divisible
 
+from ..common.text import plain
 from .blocks import Activation, Block, Cost
 
 SPACES_FOLDER = Path(__file__).parent / "spaces"
+_LONGEST_SHOWN = 40  # characters of a text in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class SearchSpace:
         factor = width / self.width
 
         def scale(channels: int) -> int:
-            return make_divisible(channels * factor, 8)
+            return _divisible(channels * factor)
 
         layers = tuple(
             replace(layer, in_channels=scale(layer.in_channels), out_channels=scale(layer.out_channels))
@@ -205,24 +206,33 @@ class Architecture:
             ValueError: unknown space, wrong number of layers, a choice that the space does not have, or a ratio out of
                 range.
         """
-        match = re.fullmatch(r"([\w-]+):([\w-]+?)(?:\+se(\d(?:\.\d{1,4})?)(\+hswish)?)?", text.strip())
-        if not match:
-            raise ValueError(f"'{text}' is not an architecture: expected something like b:E3K7-E3K3-...")
-        space = any_space(match[1])
-        names = match[2].split("-")
+        name, _, rest = text.strip().partition(":")
+        blocks, plus, variant = rest.partition("+")
+        shown = plain(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
+        if not re.fullmatch(r"[\w-]+", name) or not re.fullmatch(r"[\w-]+", blocks):
+            raise ValueError(f"'{shown}' is not an architecture: expected something like b:E3K7-E3K3-...")
+        match = re.fullmatch(r"(?:se(\d(?:\.\d{1,4})?)(\+hswish)?)?", variant)
+        if not match or (plus and not variant):
+            raise ValueError(
+                f"'{shown}' is not an architecture: '+{plain(variant[:_LONGEST_SHOWN])}' should be +se1, +se0.5 or "
+                "such a ratio, or the same and +hswish"
+            )
+        space = any_space(name)
+        names = blocks.split("-")
         if len(names) != len(space.layers):
-            raise ValueError(f"'{text}' names {len(names)} blocks; space {space.name} has {len(space.layers)} layers")
+            raise ValueError(f"'{shown}' names {len(names)} blocks; space {space.name} has {len(space.layers)} layers")
         known = {str(choice): index for index, choice in enumerate(space.choices)}
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise ValueError(f"space {space.name} has no choice block '{unknown[0]}': choose from {', '.join(known)}")
-        se_ratio = float(match[3] or 0)
+            culprit = plain(unknown[0][:_LONGEST_SHOWN])
+            raise ValueError(f"space {space.name} has no choice block '{culprit}': choose from {', '.join(known)}")
+        se_ratio = float(match[1] or 0)
         if se_ratio and space.name in BENCHMARKS:
-            raise ValueError(f"'{text}': space {space.name} has no squeeze-and-excitation")
+            raise ValueError(f"'+{variant}': space {space.name} has no squeeze-and-excitation")
         # A tenth of 8 channels, the fewest that a scaled space has, still rounds to 1.
         if se_ratio and not 0.1 <= se_ratio <= 1:
-            raise ValueError(f"'{text}': the squeeze-and-excitation ratio must be 0 or lie between 0.1 and 1")
-        return cls(space.name, tuple(known[name] for name in names), se_ratio, hard_swish=match[4] is not None)
+            raise ValueError(f"'+{variant}': the squeeze-and-excitation ratio must be 0 or lie between 0.1 and 1")
+        return cls(space.name, tuple(known[name] for name in names), se_ratio, hard_swish=match[2] is not None)
 
     def with_se(self, se_ratio: float) -> Architecture:
         """The same choices with squeeze-and-excitation and Swish (0 for neither)."""
@@ -295,6 +305,12 @@ def get_space(name: str) -> SearchSpace:
     if name not in list_spaces():
         raise ValueError(f"unknown search space '{name}': choose from {', '.join(list_spaces())}")
     return _read_space(name, yaml.safe_load(path.read_text()))
+
+
+def _divisible(channels: float) -> int:
+    """The nearest multiple of 8 that is not below 90%, as timm's `make_divisible`, which takes seconds to import."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def _read_space(name: str, data: dict[str, Any]) -> SearchSpace:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..common.files import write_atomic, write_json
+from ..common.text import shown
 from ..latency_tables import (
     BlockLatency,
     Device,
@@ -117,7 +118,7 @@ def check_picks(
     for row in dropped:
         assert limit
         console.print(
-            f"[yellow]dropped {row['architecture']}: predicted {row['latency_ms']:.3g} ms, measured "
+            f"[yellow]dropped {shown(row['architecture'])}: predicted {row['latency_ms']:.3g} ms, measured "
             f"{timed.ms(row['architecture']):.3g} ms, over the limit of {limit.ms:.3g} ms[/]",
             soft_wrap=True,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,15 +17,18 @@ import typer
 from rich.table import Table
 
 from ..common.errors import FairnasError
-from ..common.text import shown
+from ..common.reading import check_regular_file
+from ..common.text import plain, redacted, shown
 from .console import announce, console
 from .errors import Paused, UserError
+from .interrupts import INTERRUPTED, nothing_begun, raise_on_interrupt
+from .streams import BROKEN_PIPE, drop_standard_output, flushed, forgive_standard_error, print_json, print_text
 
 if TYPE_CHECKING:
     from ..models import AnyNetwork
     from .pipeline import Pipeline
 
-INTERRUPTED = 130  # what shells report for Ctrl-C
+DEFAULT_PRESET = "quickstart"
 PAUSED = 75  # EX_TEMPFAIL of sysexits.h: try again
 WITHHELD = 3  # some of what was asked for is not there
 
@@ -42,6 +47,9 @@ app.add_typer(device_app, name="device")
 TargetOption = Annotated[str | None, typer.Option("--target", help="Where to deploy: see `fairnas targets`.")]
 PresetOption = Annotated[
     str, typer.Option("--preset", help="quickstart, cifar10, imagenet, imagenet-se, ... or the path of a YAML file.")
+]
+OwnPresetOption = Annotated[
+    str | None, typer.Option("--preset", help="As of `fairnas pipeline`. Default: quickstart.", show_default=False)
 ]
 DataOption = Annotated[
     str | None,
@@ -165,18 +173,22 @@ def profile(
 
     Interrupted or unplugged? The same command goes on where it stopped.
     """
-    from ..latency_tables import DeviceOptions, Plan, Rounds
-    from . import profile as profiling
+    from ..latency_tables.targets import DeviceOptions, check_options, get_target
 
     options = DeviceOptions(serial, host, threads, cpus, ort_aar, listen, port, announce)
+    check_options(get_target(target), options)
+    if precision not in ("fp32", "int8"):
+        raise UserError(f"--precision {precision}: choose fp32 or int8")
+
+    from ..latency_tables import Plan, Rounds
+    from . import profile as profiling
+
     how_often = Rounds(least=min(20, rounds), most=rounds)
     if models:
         device = profiling.attached_device(target, options)
         rows = profiling.profile_models(device, models, input_size, how_often, sustained, out)
         _table(as_json, rows, ("model", "latency_ms", "median_ms", "p90_ms", "cold_ms", "rounds"))
         return
-    if precision not in ("fp32", "int8"):
-        raise UserError(f"--precision {precision}: choose fp32 or int8")
     networks = 60 if validate else 0 if warm_start_from else 20
     plan = Plan(how_often, precision, validation=networks)  # pyright: ignore[reportArgumentType]
     device = profiling.attached_device(target, options)
@@ -236,7 +248,7 @@ def search(
 def retrain(
     networks: NetworksArgument = None,
     target: TargetOption = None,
-    preset: PresetOption = "quickstart",
+    preset: OwnPresetOption = None,
     data: DataOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -245,8 +257,9 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Train networks stand-alone: the search's picks, or the ones named."""
+    _check_there_is_a_run(run, preset, data, overrides)
     named = _parse_networks(networks)
-    with _opened(target, preset, data, run, overrides, seed, force) as work:
+    with _opened(target, preset or DEFAULT_PRESET, data, run, overrides, seed, force, named) as work:
         work.check_trainable(named or {})
         chosen = _prepare(work, named)
         work.retrain(chosen)
@@ -308,7 +321,7 @@ def export(
     ] = None,
     sign_with: Annotated[Path | None, typer.Option(metavar="KEY", help="Sign the checksums with this ssh key.")] = None,
     target: TargetOption = None,
-    preset: PresetOption = "quickstart",
+    preset: OwnPresetOption = None,
     data: DataOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -329,12 +342,19 @@ def export(
     The exit code is 3 where a format that was asked for is withheld.
     """
     given = [*(overrides or []), *_export_overrides(formats, write_anyway, sustained, sign_with)]
+    if weights is None:
+        _check_there_is_a_run(run, preset, data, overrides)
     named = _parse_networks(networks)
     if weights is not None and (named is None or len(named) != 1 or hard_swish):
         raise UserError("--weights are of one network: name it, and without --hard-swish, which needs training")
-    with _opened(target, preset, data, run, given, seed, force) as work:
+    if weights is not None:
+        check_regular_file(weights)
+    with _opened(target, preset or DEFAULT_PRESET, data, run, given, seed, force, named) as work:
         from .pipeline import hard_swish_networks, ours
+        from .weights import check_weights_file
 
+        if weights is not None:
+            check_weights_file(weights)
         if named is not None and weights is None:
             work.check_trainable(ours(named))
         if named is not None:
@@ -437,8 +457,9 @@ def rank(
         given.append(f"rank.networks={networks}")
     if architectures is not None:
         given.append(f"rank.architectures={architectures or 'null'}")
+    _check_there_is_a_run(run, preset, data, given)
     own = run / "config.yaml" if run else None
-    source = preset or (str(own) if own and own.is_file() else "quickstart")
+    source = preset or (str(own) if own and own.is_file() else DEFAULT_PRESET)
     with _opened(target, source, data, run, given, seed, force) as work:
         work.rank(truth, column)
         work.report()
@@ -456,13 +477,15 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write RUN/report/index.html from what the run folder holds."""
-    from .config import load_config
+    from .config import read_config
+
+    folder = run or Path("runs") / f"{read_config(preset, target=target).target}-{Path(preset).stem}"
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"{folder} is not a run folder: it has no manifest.json")
+
     from .report import write_report
     from .runs import Run
 
-    folder = run or Path("runs") / f"{load_config(preset, target=target).target}-{Path(preset).stem}"
-    if not (folder / "manifest.json").is_file():
-        raise UserError(f"{folder} is not a run folder: it has no manifest.json")
     with Run(folder):
         path = write_report(folder)
     _answer(as_json, {"path": str(path)}, str(path))
@@ -501,9 +524,9 @@ def targets(as_json: JsonOption = False) -> None:
     from .targets import known_tables, known_targets
 
     if as_json:
-        print(json.dumps({"targets": known_targets(), "tables": known_tables()}, indent=1))
+        print_json({"targets": known_targets(), "tables": known_tables()})
         return
-    _table(False, known_targets(), ("name", "title", "measured by", "table"))
+    _table(False, known_targets(), ("name", "title", "measured by", "table", "state"))
     _table(False, known_tables(), ("table", "device", "kind", "precision", "error", "age", "state"))
 
 
@@ -546,30 +569,50 @@ def _opened(
     overrides: list[str] | None,
     seed: int | None,
     force: str | None,
+    networks: Mapping[str, AnyNetwork] | None = None,
 ) -> Iterator[Pipeline]:
-    """The pipeline on its run folder. Configuration, target and images are checked before anything is written."""
-    from .config import load_config
+    """The pipeline on its run folder. All that can be checked is checked before anything is written.
+
+    What a look at names and folders shows comes first, before torch is imported.
+    """
+    from .config import read_config
+    from .quick_checks import check_command
 
     sources = [f"data.source={json.dumps(data)}"] if data is not None else []
-    config = load_config(preset, [*sources, *(overrides or [])], target=target, seed=seed)
+    given = [*sources, *(overrides or [])]
+    config = read_config(preset, given, target=target, seed=seed)
+    folder = run or Path("runs") / f"{config.target}-{config.preset}"
+    check_command(config, folder, force)
 
-    from ..latency_tables import get_target
-    from . import ranks
-    from .pipeline import STAGES, Pipeline, follow, open_dataset
-    from .runs import Run
+    with nothing_begun():
+        from . import ranks
+        from .check_settings import check_settings
+        from .pipeline import Pipeline, check_teacher, follow, open_dataset
+        from .runs import Run
+        from .stage_names import STAGES
+        from .user_modules import check_survivable
 
-    get_target(config.target)
-    if force is not None and force not in STAGES:
-        raise UserError(f"unknown stage '{force}': choose from {', '.join(STAGES)}")
+        check_settings(config)
+        for source in (networks or {}).values():
+            check_survivable(source)
+    if config.latency.allow_unvalidated and not any(text.startswith("latency.allow_unvalidated") for text in given):
+        console.print(f"[yellow]preset {shown(config.preset)}: a search takes also a table that failed its check[/]")
     with ranks.joined():
         if not ranks.is_first():
             follow(config)
             raise typer.Exit
         dataset = open_dataset(config)
-        with Run(run or Path("runs") / f"{config.target}-{config.preset}") as held:
+        check_teacher(config, dataset)
+        with Run(folder) as held:
             if force is not None:
                 held.forced = set(STAGES[STAGES.index(force) :])
             yield Pipeline(config, held, dataset)
+
+
+def _check_there_is_a_run(run: Path | None, preset: str | None, data: str | None, overrides: list[str] | None) -> None:
+    from .quick_checks import check_there_is_a_run
+
+    check_there_is_a_run(run, preset, data, overrides or [])
 
 
 def _device_overrides(allow_unvalidated: bool, serial: str | None, host: str | None) -> list[str]:
@@ -596,10 +639,12 @@ def _parse_networks(texts: list[str] | None) -> dict[str, AnyNetwork] | None:
     if not texts:
         return None
     from ..models import parse_any_network
-    from .pipeline import network_names
 
     try:
-        return network_names([(text, parse_any_network(text)) for text in texts])
+        parsed = [(text, parse_any_network(text)) for text in texts]
+        from .pipeline import network_names  # only now: it takes seconds
+
+        return network_names(parsed)
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -622,19 +667,22 @@ def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> bool:
 
     passports = read_passports(work.run.folder, names)
     if as_json:
-        print(json.dumps({"run": str(work.run.folder), "exported": passports}, indent=1))
+        print_json({"run": str(work.run.folder), "exported": passports})
     else:
         show_exports(work.run.folder, passports)
     return withheld(passports)
 
 
 def _answer(as_json: bool, value: Any, text: str) -> None:
-    print(json.dumps(value, indent=1) if as_json else text)
+    if as_json:
+        print_json(value)
+    else:
+        print_text(text)
 
 
 def _table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     table = Table()
     for column in columns:
@@ -646,7 +694,7 @@ def _table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) 
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -654,7 +702,17 @@ def main() -> None:
     """Run the command.
 
     A user's mistake is one line and exit code 2, a format that was withheld is 3, Ctrl-C is 130, an agreed pause is 75.
+    An answer that could not be written is a failure too.
     """
+    raise_on_interrupt()
+    forgive_standard_error()
+    code = _run()
+    if (error := flushed()) is not None:
+        code = code or _unwritten(error)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -663,17 +721,35 @@ def main() -> None:
         console.print("[yellow]time is up: run the same command again to go on from where it stopped[/]")
         code = PAUSED
     except Exception as error:
-        code = 2
-        # A misspelt command line raises click's exceptions, and newer versions of typer carry a click of their own.
-        if show_usage := getattr(error, "show", None):
-            show_usage()
-        elif isinstance(error, FairnasError | OSError):
-            console.print(f"[red]error:[/] {shown(error)}", soft_wrap=True)
-        else:
-            raise
+        code = _failed(error)
     if code == INTERRUPTED:  # which typer may have turned Ctrl-C into
         console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
-    sys.exit(code or 0)
+    return code or 0
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong, without passwords; returns the exit code."""
+    if show_usage := getattr(error, "show", None):
+        # A misspelt command line raises click's exceptions, and newer versions of typer carry a click of their own.
+        error.message = plain(redacted(str(getattr(error, "message", error))))  # pyright: ignore[reportAttributeAccessIssue]
+        show_usage()
+        return 2
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):
+        drop_standard_output()
+        return _unwritten(error)
+    if isinstance(error, FairnasError | OSError):
+        console.print(f"[red]error:[/] {shown(error)}", soft_wrap=True)
+        return 2
+    sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+    return 1
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit code of an answer that standard output did not take; nobody is told where nobody reads."""
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    console.print(f"[red]error:[/] cannot write to standard output: {shown(error.strerror)}")
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.scheduler.scheduler import Scheduler
-from torch import nn
 
+from ..common.errors import UnreadableFile
+from ..common.names import safe_name
+from ..common.reading import parse_yaml, read_yaml
+from ..common.text import plain
 from ..latency_tables.targets import FormatName
 from ..models import BENCHMARKS, NasBench201Space, Space, any_space
 from .errors import UserError
-from .schedule import make_scheduler
+from .explaining import explain, may_be_secret, nearest
+from .kinds import Number, Secret, Switch, Text, Whole
 from .search.constraints import Constraint
 from .search.quantities import Quantity
+
+if TYPE_CHECKING:  # torch and timm take seconds, and a misspelt key is found without them
+    import torch
+    from timm.scheduler.scheduler import Scheduler
+    from torch import nn
 
 PRESETS_FOLDER = Path(__file__).parent / "presets"
 
@@ -34,24 +39,24 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which images, and how many of the training images score paths instead of training."""
 
-    source: str = "digits"
-    train_images: int | None = Field(
+    source: Text = "digits"
+    train_images: Whole | None = Field(
         default=None, ge=2, description="train the supernet on so many of the training images; empty means on all"
     )
-    heldout: float = Field(default=0.2, gt=0, lt=1, description="share of the training images that only score paths")
+    heldout: Number = Field(default=0.2, gt=0, lt=1, description="share of the training images that only score paths")
 
 
 class SizeConfig(Section):
     """A size that a network is trained, stated or exported at."""
 
-    resolution: int = Field(ge=16, le=1024, description="height and width of the images, in pixels")
-    width: float = Field(default=1.0, ge=0.1, le=4.0, description="multiplier of every channel count")
+    resolution: Whole = Field(ge=16, le=1024, description="height and width of the images, in pixels")
+    width: Number = Field(default=1.0, ge=0.1, le=4.0, description="multiplier of every channel count")
 
 
 class ProxySizeConfig(SizeConfig):
     """The size that a supernet is trained at."""
 
-    cells: int | None = Field(
+    cells: Whole | None = Field(
         default=None, ge=1, le=5, description="space nasbench201: cells per stage; empty means its own networks' 5"
     )
 
@@ -60,11 +65,11 @@ class AugmentConfig(Section):
     """How training images are varied."""
 
     level: Literal["none", "flip", "crop"] = "crop"
-    scale: tuple[float, float] = Field(
+    scale: tuple[Number, Number] = Field(
         default=(0.35, 1.0), description="smallest and largest part that a random crop shows"
     )
-    flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring left and right")
-    auto: str | None = Field(default=None, description="one of timm's policies, for example rand-m9-mstd0.5")
+    flip: Number = Field(default=0.5, ge=0, le=1, description="probability of mirroring left and right")
+    auto: Text | None = Field(default=None, description="one of timm's policies, for example rand-m9-mstd0.5")
 
     @field_validator("scale")
     @classmethod
@@ -80,24 +85,30 @@ class SupernetConfig(Section):
     sampling: Literal[
         "strict", "expectation", "expectation-scaled", "spos", "one-shot", "proportional", "independent"
     ] = Field(default="strict", description="which paths an update trains")
-    expectation_passes: int = Field(default=6, ge=1, description="k: passes per update of the expectation samplings")
-    path_dropout: float = Field(
+    expectation_passes: Whole = Field(
+        default=6, ge=1, le=1000, description="k: passes per update of the expectation samplings"
+    )
+    path_dropout: Number = Field(
         default=0.05, ge=0, lt=1, description="one-shot: chance at the end that all candidates of a layer were dropped"
     )
-    proportional_pool: int = Field(default=1000, ge=1, description="architectures that proportional sampling draws on")
+    proportional_pool: Whole = Field(
+        default=1000, ge=1, le=1_000_000, description="architectures that proportional sampling draws on"
+    )
     unsampled: Literal["frozen", "drift"] = Field(
         default="frozen", description="whether momentum and weight decay move a block that the loss did not reach"
     )
-    epochs: int = Field(
-        ge=1, description="under strict fairness; other samplings get as many backward passes, so they see more images"
+    epochs: Whole = Field(
+        ge=1,
+        le=1_000_000,
+        description="under strict fairness; other samplings get as many backward passes, so they see more images",
     )
-    batch_size: int = Field(ge=2)
-    lr: float = Field(default=0.045, gt=0)
-    warmup_epochs: int = Field(default=0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(default=4e-5, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    batch_size: Whole = Field(ge=2, le=65_536)
+    lr: Number = Field(default=0.045, gt=0, le=1000)
+    warmup_epochs: Whole = Field(default=0, ge=0)
+    momentum: Number = Field(default=0.9, ge=0, lt=1)
+    nesterov: Switch = False
+    weight_decay: Number = Field(default=4e-5, ge=0, le=1)
+    label_smoothing: Number = Field(default=0.0, ge=0, lt=1)
     init: Literal["independent", "aligned"] = Field(
         default="independent", description="choice blocks start as the papers' do, or all as the same function"
     )
@@ -107,30 +118,40 @@ class SupernetConfig(Section):
     )
     augment: AugmentConfig = AugmentConfig()
     amp: Literal["none", "bfloat16"] = Field(default="none", description="mixed precision, on GPUs only")
-    checkpoint_seconds: float = Field(default=30.0, ge=0)
+    checkpoint_seconds: Number = Field(default=30.0, ge=0, le=1e6)
 
 
 class LatencyConfig(Section):
     """How blocks are timed, or which table is used instead of the target's own."""
 
-    table: str | None = Field(default=None, description="path of a latency table that replaces the target's")
-    int8_table: str | None = Field(
+    table: Text | None = Field(default=None, description="path of a latency table that replaces the target's")
+    int8_table: Text | None = Field(
         default=None, description="path of the table of quantised networks, for latency_int8_ms"
     )
-    rounds: int = Field(default=100, ge=3, description="interleaved rounds at most; times that have settled need fewer")
-    calibration_networks: int = Field(
-        default=10, ge=0, description="whole networks timed to calibrate the sum of the blocks; 0 leaves it as it is"
+    rounds: Whole = Field(
+        default=100, ge=3, le=100_000, description="interleaved rounds at most; times that have settled need fewer"
     )
-    validation_networks: int = Field(
-        default=20, ge=0, description="other networks that a measured table must predict; 0 leaves it unvalidated"
+    calibration_networks: Whole = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="whole networks timed to calibrate the sum of the blocks; 0 leaves it as it is",
     )
-    allow_unvalidated: bool = Field(
+    validation_networks: Whole = Field(
+        default=20,
+        ge=0,
+        le=10_000,
+        description="other networks that a measured table must predict; 0 leaves it unvalidated",
+    )
+    allow_unvalidated: Switch = Field(
         default=False, description="search also with a table that failed its validation, or has none"
     )
-    serial: str | None = Field(default=None, description="of the phone, where several are attached")
-    host: str | None = Field(default=None, description="of the board: user@address, or a name known to ssh")
-    threads: int = Field(default=1, ge=1, description="that networks run on; this machine's CPU always uses 1")
-    cpus: str | None = Field(default=None, description="cores of phones and boards: big, little, or such as 4-7")
+    serial: Text | None = Field(default=None, description="of the phone, where several are attached")
+    host: Text | None = Field(default=None, description="of the board: user@address, or a name known to ssh")
+    threads: Whole = Field(
+        default=1, ge=1, le=1024, description="that networks run on; this machine's CPU takes 1 only"
+    )
+    cpus: Text | None = Field(default=None, description="cores of phones and boards: big, little, or such as 4-7")
 
 
 class ScoringConfig(Section):
@@ -140,34 +161,39 @@ class ScoringConfig(Section):
         default="recalibrate",
         description="batch-norm statistics of a scored path: inherited, recomputed, or of each batch",
     )
-    calibration_images: int = Field(default=512, ge=2)
-    batch_size: int = Field(default=256, ge=2)
-    memory_gib: float = Field(
-        default=2.0, gt=0, description="of images on their way through a path; decides how long it takes, never a score"
+    calibration_images: Whole = Field(default=512, ge=2, le=10_000_000)
+    batch_size: Whole = Field(default=256, ge=2, le=65_536)
+    memory_gib: Number = Field(
+        default=2.0,
+        gt=0,
+        le=65_536,
+        description="of images on their way through a path; decides how long it takes, never a score",
     )
-    random_paths: int = Field(default=50, ge=1, description="random paths whose accuracy is reported")
+    random_paths: Whole = Field(default=50, ge=1, le=1_000_000, description="random paths whose accuracy is reported")
 
 
 class ControllerConfig(Section):
     """The LSTM that proposes choices, trained by PPO; the papers give none of its sizes."""
 
-    hidden: int = Field(default=100, ge=1, description="units of the LSTM")
-    embedding: int = Field(default=32, ge=1, description="numbers that stand for a choice")
-    lr: float = Field(default=3.5e-4, gt=0)
-    epochs: int = Field(default=4, ge=1, description="PPO updates per generation, over all of its proposals")
-    clip: float = Field(default=0.2, gt=0, lt=1, description="how far PPO lets a probability move, as a share")
-    entropy: float = Field(default=0.01, ge=0, description="weight of the entropy, which keeps proposals varied")
-    baseline_decay: float = Field(default=0.9, ge=0, lt=1, description="of the moving average of the rewards")
-    gradient_norm: float = Field(default=1.0, gt=0, description="gradients are clipped to it")
+    hidden: Whole = Field(default=100, ge=1, le=4096, description="units of the LSTM")
+    embedding: Whole = Field(default=32, ge=1, le=4096, description="numbers that stand for a choice")
+    lr: Number = Field(default=3.5e-4, gt=0, le=10)
+    epochs: Whole = Field(default=4, ge=1, le=1000, description="PPO updates per generation, over all of its proposals")
+    clip: Number = Field(default=0.2, gt=0, lt=1, description="how far PPO lets a probability move, as a share")
+    entropy: Number = Field(
+        default=0.01, ge=0, le=1000, description="weight of the entropy, which keeps proposals varied"
+    )
+    baseline_decay: Number = Field(default=0.9, ge=0, lt=1, description="of the moving average of the rewards")
+    gradient_norm: Number = Field(default=1.0, gt=0, le=1e6, description="gradients are clipped to it")
 
 
 class HierarchicalMutationConfig(Section):
     """Who decides how a child mutates (MoreMNAS; FairNAS, section 4.1)."""
 
-    ratio: float = Field(default=0.8, ge=0, le=1, description="share of the children that mutate at all")
-    random: float = Field(default=0.2, ge=0, description="share of those that change at random")
-    reinforced: float = Field(default=0.65, ge=0, description="share that the controller decides")
-    prior: float = Field(default=0.15, ge=0, description="share that takes what survivors carry")
+    ratio: Number = Field(default=0.8, ge=0, le=1, description="share of the children that mutate at all")
+    random: Number = Field(default=0.2, ge=0, le=1e6, description="share of those that change at random")
+    reinforced: Number = Field(default=0.65, ge=0, le=1e6, description="share that the controller decides")
+    prior: Number = Field(default=0.15, ge=0, le=1e6, description="share that takes what survivors carry")
     reward: Literal["rank", "hypervolume"] = Field(
         default="rank",
         description="of the controller: share of the population that is less fit, or what the front gained",
@@ -184,8 +210,8 @@ class HierarchicalMutationConfig(Section):
 class MnasNetConfig(Section):
     """PPO on accuracy * (cost / target) ** exponent, a factor per cost (MnasNet, equation 2)."""
 
-    exponent: float = Field(default=-0.07, le=0)
-    targets: dict[Quantity, float] = Field(
+    exponent: Number = Field(default=-0.07, ge=-100, le=0)
+    targets: dict[Quantity, Number] = Field(
         default={}, description="by quantity; empty means its limit, or else the median of the first generation"
     )
     controller: ControllerConfig = ControllerConfig(epochs=10)
@@ -201,8 +227,8 @@ class MnasNetConfig(Section):
 class RegularizedEvolutionConfig(Section):
     """Regularised evolution (Real et al. 2019), for one objective."""
 
-    alive: int = Field(default=100, ge=1, description="genomes that live at a time")
-    sample: int = Field(default=25, ge=1, description="of which the best becomes a parent")
+    alive: Whole = Field(default=100, ge=1, le=1_000_000, description="genomes that live at a time")
+    sample: Whole = Field(default=25, ge=1, le=1_000_000, description="of which the best becomes a parent")
     objective: Quantity = "accuracy"
 
 
@@ -210,28 +236,33 @@ class SearchConfig(Section):
     """Search over the architectures of the space."""
 
     algorithm: Literal["nsga2-reinforced", "nsga2", "random", "mnasnet", "regularized-evolution"] = "nsga2-reinforced"
-    population: int = Field(default=64, ge=4)
-    generations: int = Field(ge=1)
+    population: Whole = Field(default=64, ge=4, le=100_000)
+    generations: Whole = Field(ge=1, le=1_000_000)
     objectives: dict[Quantity, Literal["maximize", "minimize"]] = {"accuracy": "maximize", "latency_ms": "minimize"}
-    constraints: list[str] = Field(
+    constraints: list[Text] = Field(
         default=["latency_ms<=median"],
         description="cost<=number, or <=median: what the median network of the space has; accuracy>=number",
     )
-    picks: int = Field(default=3, ge=1)
-    workers: int | None = Field(
-        default=None, ge=1, description="threads that score, each with a copy of the supernet; empty: one per core"
-    )
-    chunk: int = Field(
-        default=16, ge=1, description="architectures that a worker scores together; a kill loses no more than those"
-    )
-    storage: str | None = Field(
+    picks: Whole = Field(default=3, ge=1, le=1000)
+    workers: Whole | None = Field(
         default=None,
-        exclude=True,  # it may hold a password, and decides nothing
-        repr=False,
+        ge=1,
+        le=512,
+        description="threads that score, each with a copy of the supernet; empty: one per core",
+    )
+    chunk: Whole = Field(
+        default=16,
+        ge=1,
+        le=100_000,
+        description="architectures that a worker scores together; a kill loses no more than those",
+    )
+    storage: Secret | None = Field(
+        default=None,
+        exclude=True,  # it decides nothing
         description="postgresql://USER@HOST/DATABASE, where several commands share the search",
     )
-    crossover_probability: float = Field(default=0.9, ge=0, le=1)
-    mutation_probability: float | None = Field(
+    crossover_probability: Number = Field(default=0.9, ge=0, le=1)
+    mutation_probability: Number | None = Field(
         default=None, gt=0, le=1, description="per layer; empty means 1 / layers"
     )
     hierarchical_mutation: HierarchicalMutationConfig = HierarchicalMutationConfig()
@@ -268,12 +299,12 @@ class SearchConfig(Section):
 class DistillationConfig(Section):
     """Knowledge distillation: the loss also counts the distance to a teacher's answers (Hinton et al. 2015)."""
 
-    teacher: str | None = Field(
+    teacher: Text | None = Field(
         default=None, description="a published name, timm model or module:attribute; empty: none"
     )
-    weights: str | None = Field(default=None, description="path of the teacher's .safetensors; empty: as it is built")
-    share: float = Field(default=0.5, gt=0, le=1, description="of the loss that the teacher decides")
-    temperature: float = Field(default=1.0, gt=0)
+    weights: Text | None = Field(default=None, description="path of the teacher's .safetensors; empty: as it is built")
+    share: Number = Field(default=0.5, gt=0, le=1, description="of the loss that the teacher decides")
+    temperature: Number = Field(default=1.0, gt=0, le=1000)
 
     @model_validator(mode="after")
     def _weights_have_a_teacher(self) -> DistillationConfig:
@@ -285,51 +316,49 @@ class DistillationConfig(Section):
 class RetrainConfig(Section):
     """Stand-alone training of the picks; optimisers, schedules and EMA are timm's."""
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    resolution: int | None = Field(
-        default=None, ge=32, description="training resolution; empty means the deploy resolution"
+    epochs: Whole = Field(ge=1, le=1_000_000)
+    batch_size: Whole = Field(ge=2, le=65_536)
+    resolution: Whole | None = Field(
+        default=None, ge=32, le=1024, description="training resolution; empty means the deploy resolution"
     )
-    first_resolution: int | None = Field(
-        default=None, ge=32, description="of the first `first_epochs`: smaller images cost less, and cost no accuracy"
+    first_resolution: Whole | None = Field(
+        default=None,
+        ge=32,
+        le=1024,
+        description="of the first `first_epochs`: smaller images cost less, and cost no accuracy",
     )
-    first_epochs: int = Field(default=0, ge=0)
+    first_epochs: Whole = Field(default=0, ge=0)
     init: Literal["scratch", "inherited", "weights"] = Field(
         default="scratch",
         description="random weights, as the paper; those of the path in the supernet; or those of the file `weights`",
     )
-    weights: str | None = Field(
+    weights: Text | None = Field(
         default=None, description="with init=weights: a .safetensors; a classifier of other classes starts anew"
     )
     distillation: DistillationConfig = DistillationConfig()
-    validate_epochs: int = Field(default=1, ge=1, description="validate after every so many epochs, and the last")
-    opt: str = Field(default="sgd", description="one of timm's optimisers")
-    opt_args: dict[str, float | bool] = {}
-    lr: float = Field(gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    clip_grad: float | None = Field(
-        default=None, gt=0, description="length to which a longer gradient, of all weights together, is shortened"
+    validate_epochs: Whole = Field(default=1, ge=1, description="validate after every so many epochs, and the last")
+    opt: Text = Field(default="sgd", description="one of timm's optimisers")
+    opt_args: dict[Text, Number | Switch] = {}
+    lr: Number = Field(gt=0, le=1000)
+    momentum: Number = Field(default=0.9, ge=0, lt=1)
+    weight_decay: Number = Field(ge=0, le=1)
+    clip_grad: Number | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="length to which a longer gradient, of all weights together, is shortened",
     )
     sched: Literal["cosine", "tanh", "step", "poly"] = "cosine"
-    sched_args: dict[str, float | bool] = {}
-    warmup_epochs: int = Field(default=0, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    bn_momentum: float = Field(default=0.1, gt=0, le=1, description="of the running batch-norm statistics")
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    sched_args: dict[Text, Number | Switch] = {}
+    warmup_epochs: Whole = Field(default=0, ge=0)
+    label_smoothing: Number = Field(default=0.0, ge=0, lt=1)
+    bn_momentum: Number = Field(default=0.1, gt=0, le=1, description="of the running batch-norm statistics")
+    dropout: Number = Field(default=0.2, ge=0, lt=1)
+    drop_path: Number = Field(default=0.0, ge=0, lt=1)
+    ema_decay: Number | None = Field(default=None, gt=0, lt=1)
     augment: AugmentConfig = AugmentConfig()
     amp: Literal["none", "bfloat16"] = "none"
-    checkpoint_seconds: float = Field(default=30.0, ge=0)
-
-    @field_validator("opt")
-    @classmethod
-    def _optimiser_exists(cls, value: str) -> str:
-        known = [str(name) for name in list_optimizers()]
-        if value not in known:
-            raise ValueError(f"timm has no such optimiser{_nearest(value, known)}")
-        return value
+    checkpoint_seconds: Number = Field(default=30.0, ge=0, le=1e6)
 
     @model_validator(mode="after")
     def _init_has_its_weights(self) -> RetrainConfig:
@@ -351,21 +380,10 @@ class RetrainConfig(Section):
             return self.first_resolution
         return self.resolution or deploy
 
-    @model_validator(mode="after")
-    def _options_fit(self) -> RetrainConfig:
-        """A misspelt option is found now, not after the search."""
-        try:
-            optimizer = self.make_optimizer(nn.Linear(1, 1))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"opt_args do not fit timm's {self.opt}: {error}") from None
-        try:
-            self.make_scheduler(optimizer, steps_per_epoch=1)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"sched_args do not fit timm's {self.sched} schedule: {error}") from None
-        return self
-
     def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """Timm's optimiser for a network."""
+        from timm.optim import create_optimizer_v2
+
         options = cast(dict[str, Any], self.opt_args)
         return create_optimizer_v2(
             network, self.opt, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, **options
@@ -373,6 +391,8 @@ class RetrainConfig(Section):
 
     def make_scheduler(self, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Scheduler:
         """Timm's schedule for an optimiser."""
+        from .schedule import make_scheduler
+
         options = cast(dict[str, Any], self.sched_args)
         return make_scheduler(
             optimizer,
@@ -387,38 +407,56 @@ class RetrainConfig(Section):
 class HardSwishConfig(Section):
     """Fine-tuning after hard-Swish took the place of Swish, by the recipe of `retrain` at a lower learning rate."""
 
-    epochs: int = Field(default=4, ge=1)
-    lr_factor: float = Field(default=0.1, gt=0, le=1, description="of retrain.lr")
+    epochs: Whole = Field(default=4, ge=1, le=1_000_000)
+    lr_factor: Number = Field(default=0.1, gt=0, le=1, description="of retrain.lr")
 
 
 class RankConfig(Section):
     """How the supernet's ranking is certified, and what is measured of its choice blocks."""
 
-    architectures: int | None = Field(
-        default=1000, ge=2, description="how many of a table of the truth are scored; empty means all"
+    architectures: Whole | None = Field(
+        default=1000, ge=2, le=10_000_000, description="how many of a table of the truth are scored; empty means all"
     )
-    networks: int = Field(default=12, ge=2, description="how many are trained stand-alone where there is no table")
+    networks: Whole = Field(
+        default=12, ge=2, le=10_000, description="how many are trained stand-alone where there is no table"
+    )
     spacing: Literal["random", "quantiles", "even"] = Field(
         default="quantiles",
         description="which: any; every k-th in the order of a quantity; or evenly spaced values of it, which flatters",
     )
     spaced_by: Literal["madds", "params", "truth"] = "madds"
-    seed: int = Field(default=0, ge=0, description="of that choice: apart from the run's, to compare runs on the same")
-    resamples: int = Field(default=1000, ge=100, description="of the bootstrap")
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    bn_architectures: int = Field(
-        default=100, ge=0, description="scored in every batch-norm mode, to compare the modes; 0 leaves that out"
+    seed: Whole = Field(
+        default=0,
+        ge=0,
+        description="of that choice: apart from the run's, to compare runs on the same",
     )
-    similarity_images: int = Field(default=32, ge=2, description="on which the blocks of a layer are compared")
-    similarity_paths: int = Field(default=4, ge=1, description="random paths that lead these images to a layer")
+    resamples: Whole = Field(default=1000, ge=100, le=1_000_000, description="of the bootstrap")
+    confidence: Number = Field(default=0.95, gt=0, lt=1)
+    bn_architectures: Whole = Field(
+        default=100,
+        ge=0,
+        le=1_000_000,
+        description="scored in every batch-norm mode, to compare the modes; 0 leaves that out",
+    )
+    similarity_images: Whole = Field(
+        default=32, ge=2, le=100_000, description="on which the blocks of a layer are compared"
+    )
+    similarity_paths: Whole = Field(
+        default=4, ge=1, le=1_000_000, description="random paths that lead these images to a layer"
+    )
 
 
 class Int8Config(Section):
     """Static quantisation to 8 bits."""
 
-    calibration_images: int = Field(default=256, ge=8, description="training images that ranges are taken from")
-    selection_images: int = Field(
-        default=512, ge=8, description="training images, set apart from those, that ways of quantising are compared on"
+    calibration_images: Whole = Field(
+        default=256, ge=8, le=1_000_000, description="training images that ranges are taken from"
+    )
+    selection_images: Whole = Field(
+        default=512,
+        ge=8,
+        le=1_000_000,
+        description="training images, set apart from those, that ways of quantising are compared on",
     )
     methods: list[Literal["minmax", "percentile", "entropy"]] = Field(
         default=["minmax", "percentile", "entropy"], min_length=1, description="of calibration: the best is taken"
@@ -426,25 +464,29 @@ class Int8Config(Section):
     activations: Literal["unsigned", "signed"] = Field(
         default="unsigned", description="of onnx-int8: what x86 multiplies fast; TensorRT's are always signed"
     )
-    max_drop: float = Field(default=0.01, ge=0, le=1, description="of top-1 on the validation images, by any format")
-    max_float_layers: int = Field(default=8, ge=0, description="sensitive layers that may stay in float")
-    min_speedup: float = Field(
-        default=1.0, ge=0, description="over float, where the target is this machine: less, and int8 is withheld"
+    max_drop: Number = Field(default=0.01, ge=0, le=1, description="of top-1 on the validation images, by any format")
+    max_float_layers: Whole = Field(default=8, ge=0, le=10_000, description="sensitive layers that may stay in float")
+    min_speedup: Number = Field(
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="over float, where the target is this machine: less, and int8 is withheld",
     )
 
 
 class TuneConfig(Section):
     """Quantisation-aware fine-tuning, where quantising a trained network loses more than `int8.max_drop`."""
 
-    epochs: int = Field(default=0, ge=0, description="0 does without")
-    batch_size: int = Field(default=64, ge=2)
-    lr: float = Field(
+    epochs: Whole = Field(default=0, ge=0, le=1_000_000, description="0 does without")
+    batch_size: Whole = Field(default=64, ge=2, le=65_536)
+    lr: Number = Field(
         default=2e-4,
         gt=0,
+        le=10,
         description="of AdamW: about the share of a channel's range that a weight moves a step",
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="first beta of AdamW")
-    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: Number = Field(default=0.9, ge=0, lt=1, description="first beta of AdamW")
+    weight_decay: Number = Field(default=0.0, ge=0, le=1)
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -452,11 +494,11 @@ class TensorRtConfig(Section):
     """TensorRT engines."""
 
     library: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
-    compute_capabilities: list[str] = Field(
+    compute_capabilities: list[Text] = Field(
         default=[],
         description="of the GPUs to build for, such as 8.6; empty: this machine's, or all that RTX knows",
     )
-    batch: tuple[int, int, int] = Field(default=(1, 1, 32), description="smallest, usual and largest batch")
+    batch: tuple[Whole, Whole, Whole] = Field(default=(1, 1, 32), description="smallest, usual and largest batch")
 
     @field_validator("compute_capabilities", mode="before")
     @classmethod
@@ -481,20 +523,25 @@ class ExportConfig(Section):
     """What is written for deployment, and how closely it must agree with PyTorch."""
 
     formats: list[FormatName] = Field(default=[], description="empty means those of the target")
-    force: bool = Field(default=False, description="also write formats that fail their check; the passport says so")
-    opset: int = Field(default=18, ge=18)
-    parity_images: int = Field(default=256, ge=1)
-    tolerance: float = Field(
-        default=1e-4, gt=0, description="largest logit difference of float32 formats, relative to the largest logit"
+    force: Switch = Field(default=False, description="also write formats that fail their check; the passport says so")
+    opset: Whole = Field(default=18, ge=18, le=100)
+    parity_images: Whole = Field(default=256, ge=1, le=1_000_000)
+    tolerance: Number = Field(
+        default=1e-4,
+        gt=0,
+        le=1,
+        description="largest logit difference of float32 formats, relative to the largest logit",
     )
-    latency_rounds: int = Field(default=50, ge=3)
-    sustained_s: float = Field(default=0.0, ge=0, description="run every format for so many seconds: what heat leaves")
+    latency_rounds: Whole = Field(default=50, ge=3, le=100_000)
+    sustained_s: Number = Field(
+        default=0.0, ge=0, le=1e6, description="run every format for so many seconds: what heat leaves"
+    )
     int8: Int8Config = Int8Config()
     tune: TuneConfig = TuneConfig()
     tensorrt: TensorRtConfig = TensorRtConfig()
     litert: LiteRtConfig = LiteRtConfig()
-    data_license: str | None = Field(default=None, description="of the images, for the passport")
-    sign_with: str | None = Field(
+    data_license: Text | None = Field(default=None, description="of the images, for the passport")
+    sign_with: Text | None = Field(
         default=None,
         exclude=True,  # whose key it is decides nothing that is measured
         description="path of an ssh key that signs the checksums",
@@ -509,10 +556,10 @@ class ExportConfig(Section):
 class Config(Section):
     """Everything that decides a run."""
 
-    preset: str
-    target: str = "pixel"
-    seed: int = Field(default=0, ge=0)
-    space: str = "b"
+    preset: Text
+    target: Text = "pixel"
+    seed: Whole = Field(default=0, ge=0)
+    space: Text = "b"
     data: DataConfig = DataConfig()
     proxy: ProxySizeConfig
     deploy: SizeConfig
@@ -524,6 +571,11 @@ class Config(Section):
     hard_swish: HardSwishConfig = HardSwishConfig()
     rank: RankConfig = RankConfig()
     export: ExportConfig = ExportConfig()
+
+    @field_validator("preset")
+    @classmethod
+    def _preset_can_name_a_folder(cls, value: str) -> str:
+        return safe_name(value, "a preset")
 
     @field_validator("space")
     @classmethod
@@ -577,7 +629,7 @@ def list_presets() -> list[str]:
 
 
 def load_config(preset: str, overrides: Sequence[str] = (), **top_level: Any) -> Config:
-    """Resolve a preset with overrides.
+    """Resolve a preset with overrides, and check all that can be checked without the images: see `check_settings`.
 
     Args:
         preset: name of a preset, or path of a YAML file of the same form.
@@ -587,62 +639,75 @@ def load_config(preset: str, overrides: Sequence[str] = (), **top_level: Any) ->
     Raises:
         UserError: unknown preset or key (the nearest valid name is given), or a value out of range.
     """
+    from .check_settings import check_settings
+
+    config = read_config(preset, overrides, **top_level)
+    check_settings(config)
+    return config
+
+
+def read_config(preset: str, overrides: Sequence[str] = (), **top_level: Any) -> Config:
+    """The same, checked only as far as is known without importing torch or timm.
+
+    Raises:
+        UserError: as `load_config`.
+    """
     values = {"preset": Path(preset).stem} | _read_preset(preset)  # a run's own config.yaml names the one it had
     values.update({key: value for key, value in top_level.items() if value is not None})
+    given: dict[str, Any] = {}
     for text in overrides:
-        _override(values, text)
+        key, value = _parsed(text)
+        _refuse_repetition(key, value, given)
+        _override(values, key, value)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error)) from None
+        raise UserError(explain(error, Config)) from None
 
 
 def _read_preset(preset: str) -> dict[str, Any]:
     path = PRESETS_FOLDER / f"{preset}.yaml" if preset in list_presets() else Path(preset)
-    if not path.is_file():
-        raise UserError(f"unknown preset '{preset}'{_nearest(preset, list_presets())}")
+    if "\0" in preset or not path.exists():
+        raise UserError(f"unknown preset '{preset}'{nearest(preset, list_presets())}")
     try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        values = read_yaml(path)
+    except UnreadableFile as error:
+        raise UserError(str(error)) from None
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a configuration: expected sections such as supernet: and search:")
     return values
 
 
-def _override(values: dict[str, Any], text: str) -> None:
+def _parsed(text: str) -> tuple[str, Any]:
+    """Key and value of an override. No error shows the value: it may hold a password."""
     key, separator, value = text.partition("=")
+    key = key.strip()
     if not separator or not key:
-        raise UserError(f"--set {text}: expected key=value, for example --set supernet.epochs=3")
-    *sections, leaf = key.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise UserError(f"--set {text}: {section} is a value, not a section")
+        shown = plain(key) if len(key) <= 40 and "/" not in key else "..."
+        raise UserError(f"--set {shown}: expected key=value, for example --set supernet.epochs=3")
     try:
-        values[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML") from None
+        return key, parse_yaml(value, f"--set {plain(key)}: the value")
+    except UnreadableFile as error:
+        if may_be_secret(key.split("."), Config):  # reasons may quote a part of it
+            raise UserError(f"--set {plain(key)}: the value is not valid YAML") from None
+        raise UserError(str(error)) from None
 
 
-def _explain(error: ValidationError) -> str:
-    """The first mistake as one line."""
-    mistake = error.errors()[0]
-    where = ".".join(str(part) for part in mistake["loc"])
-    if mistake["type"] == "extra_forbidden":
-        return f"unknown key '{where}'{_nearest(str(mistake['loc'][-1]), _keys_beside(mistake['loc']))}"
-    message = mistake["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {mistake['input']!r})" if where else message
+def _refuse_repetition(key: str, value: Any, given: dict[str, Any]) -> None:
+    """A setting has one value: of two, which one was meant?"""
+    for other in given:
+        if other == key and given[other] != value:
+            raise UserError(f"{plain(key)} is given twice, with --set or an option of its own: leave one away")
+        if other.startswith(f"{key}."):
+            raise UserError(f"--set {plain(key)} would replace --set {plain(other)} before it: give it first")
+    given[key] = value
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    """Valid names where an unknown key stood."""
-    section: type[BaseModel] = Config
-    for part in location[:-1]:
-        section = section.model_fields[str(part)].annotation  # type: ignore[assignment]
-    return list(section.model_fields)
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f": did you mean '{close[0]}'?" if close else f": choose from {', '.join(names)}"
+def _override(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {plain(key)}: {plain(section)} is a value, not a section")
+        values = inner
+    values[leaf] = value

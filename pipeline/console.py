@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..common.text import shown
+
 console = Console(stderr=True, highlight=False)
 
 _LINE_EVERY_SECONDS = 30
@@ -25,7 +26,7 @@ _LINE_EVERY_SECONDS = 30
 
 def announce(text: str) -> None:
     """Tell people what they have to do, whole: an address must not be broken into lines."""
-    console.print(f"[bold]{escape(text)}[/]", soft_wrap=True)
+    console.print(f"[bold]{shown(text)}[/]", soft_wrap=True)
 
 
 class Bar:
@@ -42,6 +43,7 @@ class Bar:
 
     def advance(self, note: str = "", by: int = 1) -> None:
         """Move on, and show a note such as the current loss."""
+        note = shown(note)
         self._progress.update(self._task, advance=by, note=note)
         if not console.is_terminal and time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
             task = self._progress.tasks[self._task]
@@ -69,4 +71,4 @@ def progress_bar(description: str, total: int, done: int = 0) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        yield Bar(progress, progress.add_task(description, total=total, completed=done, note=""))
+        yield Bar(progress, progress.add_task(shown(description), total=total, completed=done, note=""))

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..latency_tables import LatencyError, LatencyTable
-
-PROFILES = Path("profiles")
+from .targets import PROFILES
 
 
 def earlier_tables(*more: Path) -> list[LatencyTable]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rich.markup import escape
 from torch import Tensor
 
 from ..common.files import sha256_file, write_atomic
 from ..common.places import expanded
+from ..common.text import shown
 from ..exporters import ExportError
 from ..exporters.checksums import SIGNATURE
 from ..exporters.deployable import Exported
@@ -144,7 +144,7 @@ class _Export:
         records = [self._record(name, candidate) for name, candidate in candidates.items()]
         refused = [record for record in records if record.status == "withheld"]
         for record in refused:
-            console.print(f"[yellow]        {record.format} is withheld: {escape(str(record.reason))}[/]")
+            console.print(f"[yellow]        {shown(record.format)} is withheld: {shown(record.reason)}[/]")
         for candidate, record in zip(candidates.values(), records, strict=True):
             if candidate.exported is not None and record.files:
                 for file, content in candidate.exported.files.items():
@@ -189,7 +189,7 @@ class _Export:
             if not lossy or not maker.tune():
                 return
         except UserError as error:  # a network that cannot be followed can still be handed over as it is
-            console.print(f"[yellow]        not fine-tuned for 8 bits: {escape(str(error))}[/]")
+            console.print(f"[yellow]        not fine-tuned for 8 bits: {shown(error)}[/]")
             return
         for name, untuned in lossy:
             tuned = self._candidate(maker, name)
@@ -284,7 +284,7 @@ class _Export:
         try:
             return measure_memory(path)
         except ExportError as error:
-            console.print(f"[yellow]        {error}[/]")
+            console.print(f"[yellow]        {shown(error)}[/]")
             return None
 
     def _passport(self, records: list[FormatRecord], lineage: Mapping[str, Any]) -> Passport:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
+from ..common.text import shown
 from .console import console
 
 _COLOURS = {"written": "green", "forced": "red", "withheld": "yellow", "not_run": "cyan"}
@@ -28,24 +28,24 @@ def withheld(passports: Sequence[dict[str, Any]]) -> bool:
 
 def show_exports(run: Path, passports: Sequence[dict[str, Any]]) -> None:
     """Print a table per network, what its figures are worth, and where the files are."""
-    console.print(f"exported to {run / 'export'}")
+    console.print(f"exported to {shown(run / 'export')}", soft_wrap=True)
     for passport in passports:
         measured = [m for record in passport["formats"] for m in record["latency"] if m["kind"] == "measured"]
         # Where the target's device was attached, it was measured besides this machine.
         devices = list(dict.fromkeys(m["target"] for m in measured if m["target"] != "host"))
-        shown = Table(title=escape(passport["name"]), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=shown(passport["name"]), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         columns = ("format", "", "top-1", "predicted", *(f"on {name}" for name in devices), "here", "MB", "parity")
         for position, column in enumerate(columns):
-            shown.add_column(column, justify="right" if position > 1 else "left", no_wrap=True)
+            table.add_column(shown(column), justify="right" if position > 1 else "left", no_wrap=True)
         for record in passport["formats"]:
             status = f"[{_COLOURS[record['status']]}]{record['status'].replace('_', ' ')}[/]"
-            shown.add_row(record["format"], status, *_figures(record, devices))
-        console.print(shown)
+            table.add_row(shown(record["format"]), status, *_figures(record, devices))
+        console.print(table)
     for line in _explanations(passports):
         console.print(line)
     report = run / "report" / "index.html"
     if report.exists():
-        console.print(f"report   {report}")
+        console.print(f"report   {shown(report)}", soft_wrap=True)
 
 
 def _figures(record: dict[str, Any], devices: Sequence[str]) -> list[str]:
@@ -74,10 +74,10 @@ def _explanations(passports: Sequence[dict[str, Any]]) -> list[str]:
                 about = f"{passport['name']}, {record['format']}"
                 reasons.setdefault((record["status"], record["reason"]), []).append(about)
     for (status, reason), about in reasons.items():
-        lines.append(f"[{_COLOURS[status]}]{escape('; '.join(about))}: {escape(reason)}[/]")
+        lines.append(f"[{_COLOURS[status]}]{shown('; '.join(about))}: {shown(reason)}[/]")
     predictions = [m for p in passports for r in p["formats"] for m in r["latency"] if m["kind"] == "predicted"]
     if predictions:
-        lines.append(f"predicted: on {predictions[0]['device']}")
+        lines.append(f"predicted: on {shown(predictions[0]['device'])}")
         if any(m["table_kind"] == "fitted" for m in predictions):
             lines.append("[yellow]* from a table fitted to published measurements of it, not measured[/]")
         if any(m["extrapolated"] for m in predictions):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
-from rich.markup import escape
+import torch
 
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
 from ..common.places import expanded
@@ -52,7 +52,7 @@ from . import check_picks, evaluate, export, ranks, retrain, train_supernet
 from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
-from .distillation import teacher_source
+from .distillation import open_teacher, teacher_source
 from .earlier_tables import earlier_tables, tables_of_runs
 from .errors import UserError
 from .export_latency import predicted_latency
@@ -70,8 +70,9 @@ from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
 from .subject import Weights, open_subject
 from .transfer import Trained
+from .user_modules import check_survivable
+from .weights import stated_resolution
 
-STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 LATENCY_VERSION = 3
 REPORT_VERSION = 3
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
@@ -189,7 +190,10 @@ class Pipeline:
         config = self.config
         self.latency()
         predictor = self._predictor("latency")
-        _announce(require_trust(predictor.table, config.latency.allow_unvalidated), predictor.table)
+        _announce(
+            require_trust(predictor.table, config.latency.allow_unvalidated, self.target.how_to_measure),
+            predictor.table,
+        )
         int8 = self._int8_predictor() if "latency_int8_ms" in config.search.quantities else None
         size = config.deploy.resolution, len(self.dataset.classes)
         costs = space_costs(self.deploy_space, predictor, *size, int8)
@@ -237,7 +241,10 @@ class Pipeline:
         blocks = self.deploy_space.all_blocks(self.config.deploy.resolution, len(self.dataset.classes))
         self.run.execute(self._latency_stage("latency/int8", blocks, precision="int8"))
         predictor = self._predictor("latency/int8")
-        _announce(require_trust(predictor.table, self.config.latency.allow_unvalidated), predictor.table)
+        _announce(
+            require_trust(predictor.table, self.config.latency.allow_unvalidated, self.target.how_to_measure),
+            predictor.table,
+        )
         return predictor
 
     def _shared_scorer(self) -> SharedScorer:
@@ -467,7 +474,9 @@ class Pipeline:
         formats = config.export.formats or list(self.target.formats)
         weights = given or (self.run.folder / "retrain" / name / "weights.safetensors" if kind == "trained" else None)
         if kind == "random":
-            console.print(f"[yellow]{name}: random weights: its accuracy means nothing; give its own with --weights[/]")
+            console.print(
+                f"[yellow]{shown(name)}: random weights: its accuracy means nothing; give its own with --weights[/]"
+            )
         inputs = {"dataset": self.dataset.digest}
         if weights is not None:
             inputs["weights"] = sha256_file(weights)
@@ -486,7 +495,7 @@ class Pipeline:
                 try:
                     prediction = predicted_latency(self.target, self._predictor(table_stage), blocks)
                 except LatencyError as error:  # given weights may be of other classes than the table's last block
-                    console.print(f"[yellow]        no latency is predicted: {escape(str(error))}[/]")
+                    console.print(f"[yellow]        no latency is predicted: {shown(error)}[/]")
             lineage = self._lineage(f"retrain/{name}", inputs)
             return export.export(subject, formats, config, self.target, prediction, self.device, lineage, workspace)
 
@@ -501,6 +510,7 @@ class Pipeline:
                     "seed": config.seed,
                     "deploy": config.deploy.model_dump(),
                     "export": config.export.model_dump() | {"formats": formats},
+                    **_other_resolution(source, given),
                 },
                 inputs | {"device": self._device_digest()},
                 export.OUTPUTS,
@@ -765,12 +775,33 @@ def open_dataset(config: Config) -> Dataset:
     return dataset
 
 
+def _other_resolution(source: AnyNetwork, given: Path | None) -> dict[str, int]:
+    """What given weights of timm's models say of their resolution, which then takes the place of timm's own."""
+    stated = stated_resolution(given) if given is not None and isinstance(source, TimmModel) else None
+    return {} if stated is None else {"resolution": stated}
+
+
+def check_teacher(config: Config, dataset: Dataset) -> None:
+    """Make the teacher of a distillation once, before anything is trained: its code and weights are somebody's.
+
+    Raises:
+        UserError: see `open_teacher`; or making it ends the process.
+    """
+    settings = config.retrain
+    source = teacher_source(settings.distillation)
+    if source is None:
+        return
+    check_survivable(source)
+    sizes = {settings.resolution_at(epoch, config.deploy.resolution) for epoch in (0, settings.epochs - 1)}
+    open_teacher(settings.distillation, len(dataset.classes), sorted(sizes), torch.device("cpu"))
+
+
 def _announce(verdict: Verdict, table: LatencyTable) -> None:
     """Say how far the table can be trusted, louder where it is less."""
     colour = {"validated": "green", "fitted": "yellow"}.get(verdict.state, "red")
-    console.print(f"[{colour}]table    {table.name}, {verdict.state}: {verdict.figure}[/]")
+    console.print(f"[{colour}]table    {shown(table.name)}, {verdict.state}: {shown(verdict.figure)}[/]")
     if table.kind == "fitted":
-        console.print(f"[{colour}]         not measured here: {table.source.partition(';')[0]}[/]")
+        console.print(f"[{colour}]         not measured here: {shown(table.source.partition(';')[0])}[/]")
 
 
 def _digest(blocks: Sequence[Block]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import write_json
+from ..common.text import shown
 from ..latency_tables import (
     BlockLatency,
     Device,
@@ -31,8 +32,9 @@ from ..latency_tables import (
 from ..latency_tables.onnx_files import fixed_shapes, load_fixed
 from ..models import get_space
 from .console import console, sample_bar
-from .earlier_tables import PROFILES, earlier_tables
+from .earlier_tables import earlier_tables
 from .errors import UserError
+from .targets import PROFILES
 
 
 def attached_device(target_name: str, options: DeviceOptions) -> Device:
@@ -141,7 +143,7 @@ def _folder(device: Device, space: str, resolution: int, width: float, num_class
 
 def _show_device(device: Device) -> None:
     fingerprint = device.fingerprint()
-    console.print(f"device   {fingerprint['name']}: {fingerprint['runtime']}")
+    console.print(f"device   {shown(fingerprint['name'])}: {shown(fingerprint['runtime'])}")
 
 
 def _saved(table: LatencyTable, folder: Path, started: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..common.files import TEMPORARY, sha256_file, sha256_json, write_atomic, write_json
+from ..common.text import shown
 from .checkpoint import Checkpoint
 from .console import console
 from .errors import UserError
@@ -147,9 +148,9 @@ class Run:
         forced = stage.name.split("/")[0] in self.forced
         if not forced and self._is_current(stage):
             _tidy(self.folder / stage.name)
-            console.print(f"[green]cached[/]  {stage.name}")
+            console.print(f"[green]cached[/]  {shown(stage.name)}")
             return True
-        console.print(f"[bold]running[/] {stage.name}")
+        console.print(f"[bold]running[/] {shown(stage.name)}")
         self._forget(stage.name)
         folder, resumed = self._open_folder(stage, start_again=forced)
         started = time.monotonic()
@@ -204,12 +205,14 @@ class Run:
         if not entry:
             return False
         if entry["key"] != stage.key:
-            console.print(f"[yellow]{stage.name}: {_what_changed(stage, entry)}: earlier results are replaced[/]")
+            console.print(
+                f"[yellow]{shown(stage.name)}: {shown(_what_changed(stage, entry))}: earlier results are replaced[/]"
+            )
             return False
         for name in dict.fromkeys([*stage.outputs, *entry["outputs"]]):
             path = self.folder / stage.name / name
             if not path.is_file() or sha256_file(path) != entry["outputs"].get(name):
-                console.print(f"[yellow]{path} is missing or was changed: running {stage.name} again[/]")
+                console.print(f"[yellow]{shown(path)} is missing or was changed: running {shown(stage.name)} again[/]")
                 return False
         return True
 

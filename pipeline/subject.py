@@ -12,14 +12,16 @@ from timm.data.config import resolve_data_config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..common.text import shown
 from ..exporters import Preprocessing
 from ..exporters.deployable import Deployable, Samples
 from ..models import AnyNetwork, Architecture, Cost, TimmModel, build_any_network, classes_of, get_space
 from .config import Config
+from .console import console
 from .data import Dataset, ImageSet, eval_batches
 from .data.images import Channels
 from .errors import UserError
-from .weights import load_weights
+from .weights import load_weights, stated_resolution
 
 Weights = Literal["trained", "given", "random"]
 EVAL_BATCH = 128
@@ -74,7 +76,7 @@ def open_subject(
         dataset: real images.
 
     Raises:
-        UserError: the weights are not the network's, or it is no classifier of RGB images.
+        UserError: the weights are not the network's, are of another resolution, or it is no classifier of RGB images.
     """
     resolution, mean, std = config.deploy.resolution, dataset.mean, dataset.std
     try:
@@ -83,6 +85,8 @@ def open_subject(
             expected = resolve_data_config(model=network)
             resolution = int(expected["input_size"][-1])
             mean, std = cast(tuple[Channels, Channels], (tuple(expected["mean"]), tuple(expected["std"])))
+        if weights is not None and kind == "given":
+            resolution = _agreed_resolution(name, source, weights, resolution)
         count = classes_of(network, resolution)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
@@ -94,6 +98,19 @@ def open_subject(
     preprocessing = Preprocessing(resolution, dataset.crop_pct, mean, std)
     deployable = Deployable(name, network, preprocessing, classes)
     return Subject(source, deployable, kind, images, _cost(source, network, config, resolution, count), knows_classes)
+
+
+def _agreed_resolution(name: str, source: AnyNetwork, weights: Path, resolution: int) -> int:
+    """The resolution of given weights: what they state, else what is configured, or timm's, and that is said."""
+    stated = stated_resolution(weights)
+    if stated is None:
+        says = f"{name}: {weights} does not say for which images it was trained: {resolution} px are assumed"
+        console.print(f"[yellow]        {shown(says)}[/]")
+    elif stated != resolution and not isinstance(source, TimmModel):
+        raise UserError(
+            f"{name}: {weights} was trained at {stated} px, not at {resolution}: add --set deploy.resolution={stated}"
+        )
+    return stated or resolution
 
 
 def _built(source: AnyNetwork, weights: Path | None, config: Config, num_classes: int | None) -> nn.Module:

@@ -6,8 +6,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..latency_tables import LatencyError, LatencyTable, get_target, judge, list_tables, list_targets, load_table
-from .profile import PROFILES
+from ..latency_tables import (
+    LatencyError,
+    LatencyTable,
+    Target,
+    get_target,
+    judge,
+    list_tables,
+    list_targets,
+    load_table,
+)
+
+PROFILES = Path("profiles")  # where `fairnas profile` leaves tables
 
 _MEASURED_BY = {
     "host": "ONNX Runtime, here",
@@ -28,10 +38,24 @@ def known_targets() -> list[dict[str, Any]]:
             "title": target.title,
             "measured by": _MEASURED_BY[target.device_kind],
             "table": target.table or "",
+            "state": _usable(target),
             "formats": list(target.formats),
         }
         for target in targets
     ]
+
+
+def _usable(target: Target) -> str:
+    """What a search for the target has to go by."""
+    if target.table is None:
+        return "measured when it is there"
+    try:
+        verdict = judge(load_table(target.table))
+    except LatencyError as error:
+        return str(error)
+    if verdict.passed:
+        return f"its table is {verdict.state}"
+    return f"refused as it is, its table is {verdict.state}: first {target.how_to_measure}, or --allow-unvalidated"
 
 
 def known_tables() -> list[dict[str, Any]]:
@@ -72,5 +96,9 @@ def _error(table: LatencyTable) -> str:
 def _age(created: str | None) -> str:
     if created is None:
         return ""
-    days = (datetime.now(UTC) - datetime.fromisoformat(created)).days
-    return "today" if days == 0 else f"{days} days"
+    try:
+        made = datetime.fromisoformat(created)
+    except ValueError:
+        return "unknown"
+    days = (datetime.now(UTC) - (made if made.tzinfo else made.replace(tzinfo=UTC))).days
+    return "today" if days <= 0 else f"{days} days"

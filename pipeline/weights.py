@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..common.errors import UnreadableFile
+from ..common.reading import check_regular_file, read_object
 from .errors import UserError
 
 
@@ -27,6 +29,7 @@ def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool =
     Raises:
         UserError: no such file, or not the weights of such a network.
     """
+    check_weights_file(Path(path))
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -50,6 +53,46 @@ def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool =
         raise UserError(f"{path} does not hold the weights of this network: {first}")
     network.load_state_dict(weights)
     return left
+
+
+def check_weights_file(path: Path, setting: str = "") -> None:
+    """Refuse what holds no weights before anything is done with it: a FIFO would be waited for.
+
+    Args:
+        path: of a `.safetensors` file.
+        setting: what named it, for the error, such as `retrain.weights: `.
+
+    Raises:
+        UserError: there is no such file, or its form is another one.
+    """
+    try:
+        check_regular_file(path)
+        with safe_open(path, "pt"):
+            pass
+    except UnreadableFile as error:
+        raise UserError(
+            f"{setting}there are no weights in {path}: {error}; give the path of a .safetensors file"
+        ) from None
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{setting}cannot read weights from {path}: it is no .safetensors file ({reason})") from None
+
+
+def stated_resolution(weights: Path) -> int | None:
+    """Height and width of the images that weights were trained with, where that is said.
+
+    Retraining says it in `result.json` beside the weights that it left, and anybody may in the file's own metadata, as
+    `resolution`.
+    """
+    said: object = None
+    beside = weights.with_name("result.json")
+    if weights.name == "weights.safetensors" and beside.is_file():
+        said = read_object(beside).get("resolution")
+    if said is None:
+        with safe_open(weights, "pt") as file:
+            text = (file.metadata() or {}).get("resolution", "")
+        said = int(text) if text.isdecimal() and len(text) < 6 else None
+    return said if isinstance(said, int) and not isinstance(said, bool) else None
 
 
 def _other_classes(network: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:

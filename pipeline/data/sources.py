@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import shutil
@@ -22,6 +21,7 @@ from torchvision import datasets
 from ...common.places import cache_root, expanded
 from ...common.text import plain
 from ..errors import UserError
+from ..quick_checks import no_such_images
 from .folder import load_folder
 from .images import Channels, Dataset, ImageFormat, ImageSet, MemoryImages
 from .listing import list_folder
@@ -63,12 +63,7 @@ def load_dataset(
         hold_out(folder.train.labels, folder.classes, heldout, seed)  # complain before thousands of images are read
         found = _Source(plain(folder.root.resolve().name), folder.classes, *load_folder(folder, use_cache=cache))
     else:
-        near = difflib.get_close_matches(source, NAMED_SOURCES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        names = ", ".join(NAMED_SOURCES)
-        raise UserError(
-            f"no such folder: {plain(source)}; give a folder that holds train/ and val/, or one of {names}{hint}"
-        )
+        raise no_such_images(source)
     train, held = hold_out(found.train.labels, found.classes, heldout, seed)
     if train_images is not None and train_images < len(train):
         _, chosen = hold_out(found.train.labels[train], found.classes, train_images / len(train), seed)

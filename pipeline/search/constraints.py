@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models import SearchSpace
-from .choice_program import largest, solve
-from .costs import SpaceCosts
 from .quantities import COSTS
+
+if TYPE_CHECKING:
+    from .costs import SpaceCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceC
     Raises:
         KeyError: a quantity that was not tabulated for this space.
     """
+    from .choice_program import largest, solve  # scipy is not needed to read constraints
+
     rng = np.random.default_rng(0)
     sample = rng.integers(len(space.choices), size=(1001, len(space.layers)))
     table: list[Satisfiability] = []
@@ -111,4 +115,6 @@ def limits_of(constraints: Sequence[Constraint], table: Sequence[Satisfiability]
 
 def jointly_satisfiable(limits: Mapping[str, float], costs: SpaceCosts) -> bool:
     """Whether one network meets all limits on costs at once."""
+    from .choice_program import solve
+
     return solve(costs, {quantity: limit for quantity, limit in limits.items() if quantity in COSTS}) is not None

@@ -101,7 +101,7 @@ def search_together(problem: Problem, storage: str, study: str, bar: Bar, start_
     Raises:
         UserError: the database is not one, cannot be reached, or the connection was lost.
     """
-    url = _url(storage)
+    url = database_url(storage)
     with _answering(url):
         worker = _Worker(problem, url, study, start_again)
         try:
@@ -240,10 +240,15 @@ class _Worker:
                 return worker
 
 
-def _url(storage: str) -> URL:
+def database_url(storage: str) -> URL:
+    """The database that `search.storage` names.
+
+    Raises:
+        UserError: it names none, or none that workers can share.
+    """
     try:
         url = sql.make_url(storage)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         raise UserError("--storage is not the URL of a database: write postgresql://USER@HOST/DATABASE") from None
     if url.get_backend_name() != "postgresql":
         raise UserError(
@@ -269,7 +274,12 @@ def _answering(url: URL) -> Iterator[None]:
         yield
     except (OperationalError, StorageInternalError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"the study's database {url.render_as_string()} does not answer: {reason}") from None
+        raise UserError(f"the study's database {_without_secrets(url)} does not answer: {reason}") from None
     except SQLAlchemyError as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"the study's database {url.render_as_string()} refused: {reason}") from None
+        raise UserError(f"the study's database {_without_secrets(url)} refused: {reason}") from None
+
+
+def _without_secrets(url: URL) -> str:
+    """Where a database is: a password may also stand in the query."""
+    return url.set(query={}).render_as_string()

@@ -74,7 +74,7 @@ def search(problem: Problem, satisfiability: list[Satisfiability], workspace: Wo
         if settings.storage is None:
             archive = search_locally(problem, workspace.folder, bar)
         else:
-            archive = search_together(problem, settings.storage, study, bar, workspace.start_again)
+            archive = search_together(problem, settings.storage.get_secret_value(), study, bar, workspace.start_again)
     _write_results(settings, archive, satisfiability, workspace)
 
 

@@ -52,6 +52,7 @@ EXCLUDED = {
     "pipeline/checkpoint.py",  # resuming changes nothing: test_resume.py
     "common/errors.py",
     "common/files.py",
+    "common/lazy.py",
     "common/names.py",
     "common/reading.py",
     "common/text.py",
@@ -130,7 +131,7 @@ def _definition(package: Path, name: str) -> Path:
         if candidate.is_file():
             return candidate
     exports = package / "__init__.py"
-    for node in ast.parse(exports.read_text()).body:
+    for node in ast.walk(ast.parse(exports.read_text())):  # also below `if TYPE_CHECKING`: see common/lazy.py
         if isinstance(node, ast.ImportFrom) and node.level == 1 and name in {a.asname or a.name for a in node.names}:
             return _definition(package.joinpath(*(node.module or "").split(".")), name)
     return exports

@@ -122,7 +122,7 @@ def test_brackets_in_names_are_shown_as_they_are(command: Command, images: Path)
         (["--set", "supernet.epochs"], "--set supernet.epochs: expected key=value"),
         (["--set", "supernet.epochs=0"], "supernet.epochs: Input should be greater than or equal to 1"),
         (["--set", "search.constraints=[latency<=3]"], "'latency<=3' is not a constraint"),
-        (["--force", "serch"], "unknown stage 'serch': choose from latency, supernet"),
+        (["--force", "serch"], "unknown stage 'serch': did you mean 'search'?"),
         (["--data", "cifar11"], "no such folder: cifar11"),
         (["--seed", "-1"], "seed: Input should be greater than or equal to 0"),
     ],

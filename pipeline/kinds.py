@@ -1,0 +1,51 @@
+"""Kinds of values that settings have. They are strict: `seed=true` is no seed, and `epochs=3.0` no count."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
+from pydantic_core import PydanticCustomError
+
+from ..common.text import hide
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "Input should be a valid number")
+    return value
+
+
+def _one_that_paths_can_hold(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it holds a NUL character")
+    return text
+
+
+def _never_shown(url: SecretStr) -> SecretStr:
+    """Make its passwords unprintable, whoever quotes them: drivers do, in their errors."""
+    text = url.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        passwords = [parts.password or "", *(value for key, value in parse_qsl(parts.query) if key != "host")]
+    except ValueError:  # no URL, which who uses it says
+        passwords = [text]
+    for password in passwords:
+        hide(password)
+        hide(unquote(password))
+    return url
+
+
+Whole = Annotated[int, Strict(), Field(le=2**31 - 1)]
+"""A count or a seed; fields have narrower limits of their own."""
+
+Number = Annotated[float, BeforeValidator(_no_switch), Field(le=1e12)]
+"""As people write them: YAML takes `1e-3` for text."""
+
+Switch = Annotated[bool, Strict()]
+
+Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_one_that_paths_can_hold)]
+
+Secret = Annotated[SecretStr, AfterValidator(_never_shown)]
+"""The URL of a database: never printed, never written."""
