@@ -104,7 +104,7 @@ class Run:
         self.forced: set[str] = set()
         self.deadline: float | None = None
         self.settings: str | None = None
-        self._executed: set[str] = set()
+        self._executed: dict[str, bool] = {}  # stages, and whether they were reused
 
     def __enter__(self) -> Self:
         require_ours(self.folder)
@@ -146,7 +146,7 @@ class Run:
         forced = stage.kind in self.forced
         if not forced and (self._is_current(stage) or self._is_current_again(stage)):
             self._tidy(stage.name)
-            self._executed.add(stage.name)
+            self._executed[stage.name] = True
             console.print(f"[green]cached[/]  {shown(stage.name)}")
             return True
         spent = self._make_room(stage, forced)
@@ -295,7 +295,7 @@ class Run:
         }
         self.manifest |= made  # of whoever worked here last
         write_manifest(self.folder, self.manifest)
-        self._executed.add(stage.name)
+        self._executed[stage.name] = False
         self._tidy(stage.name)
         if stage.settles:
             self._keep_settings()
@@ -314,9 +314,12 @@ class Run:
 
     def _let_go_of_what_was_replaced(self) -> None:
         """The command is done: what its stages replaced is needed no more, unless it took long and nobody said so."""
-        for stage in sorted(self._executed & self.manifest["stages"].keys()):
+        for stage, reused in self._executed.items():
             aside = self._previous.of(stage)
-            if aside is not None and aside.key and (aside.asked or aside.seconds <= FREE_SECONDS):
+            if aside is None or not aside.key or stage not in self.manifest["stages"]:
+                continue
+            waits_to_be_gone_on_with = reused and aside.entry is None
+            if not waits_to_be_gone_on_with and (aside.asked or aside.seconds <= FREE_SECONDS):
                 self._previous.remove(stage)
 
     def _tidy(self, stage: str) -> None:

@@ -32,7 +32,9 @@ def run(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), Paused(), UserError("it diverged"), OSError(28, "No space left on device")]
 )
-def test_earlier_results_are_back_when_the_changed_stage_fails_or_is_interrupted(error: BaseException, run: Path) -> None:
+def test_earlier_results_are_back_when_the_changed_stage_fails_or_is_interrupted(
+    error: BaseException, run: Path
+) -> None:
     with pytest.raises(type(error)):
         execute(run, stopped(error=error, lr=0.051))
     assert (run / WEIGHTS).read_text() == "result"
@@ -83,7 +85,9 @@ def test_what_lies_aside_is_no_stage(run: Path) -> None:
 def test_what_took_long_is_replaced_only_when_force_names_it(run: Path) -> None:
     pretend(run, "supernet", seconds=LONG)
     before = contents(run), (run / "manifest.json").read_text()
-    with pytest.raises(UserError, match="supernet: lr changed, and its earlier results took 3 h 0 min: .*--force supernet"):
+    with pytest.raises(
+        UserError, match="supernet: lr changed, and its earlier results took 3 h 0 min: .*--force supernet"
+    ):
         execute(run, CHANGED, settings="lr: 0.051")
     assert (contents(run), (run / "manifest.json").read_text()) == before
     assert execute(run, EARLIER) == [True]
