@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from ...exporters.formatting import number
+from ..manifest import MOVING, PREVIOUS
 from ..ranking import TRUTH_PREFIX
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -210,7 +211,8 @@ class _Reader:
 
     def subfolders(self, name: str) -> list[str]:
         parent = self.folder / name
-        return sorted(child.name for child in parent.iterdir() if child.is_dir()) if parent.is_dir() else []
+        found = [child.name for child in parent.iterdir() if child.is_dir()] if parent.is_dir() else []
+        return sorted(name for name in found if not name.endswith((PREVIOUS, MOVING)))
 
     def _json(self, name: str) -> Any:
         text = self.text(name)

@@ -271,7 +271,11 @@ def test_a_new_search_discards_what_was_made_of_earlier_picks(
     assert list(now) == ["pick-1", "pick-2"]
     stay = [name for name in now if now[name] == earlier[name]]
     assert "pick-1" in stay
-    assert sorted(path.name for path in run.glob("*/pick-*")) == sorted(stay * 2)
+    in_place = [path.name for path in run.glob("*/pick-*") if not path.name.endswith(".previous")]
+    assert sorted(in_place) == sorted(stay * 2)
+    lost = sorted(set(earlier) - set(stay))
+    aside = [path.name for path in run.glob("retrain/*.previous") if "pick-4" not in path.name]
+    assert sorted(aside) == [f"{name}.previous" for name in lost]
     gone = tuple({"pick-1", "pick-2", "pick-3"} - set(stay))
     assert sorted(tiny.manifest(run)["stages"]) == sorted(s for s in tiny.STAGES if not s.endswith(gone))
 
