@@ -123,7 +123,10 @@ def supernet(
         if stop_after is not None:
             work.run.deadline = time.monotonic() + 60 * stop_after
         work.supernet()
-        scores = json.loads((work.run.folder / "oneshot" / "scores.json").read_text())
+        from .figures_of import figures_of
+
+        figures = "images", "heldout_top1_mean", "heldout_top1_std", "paths"
+        scores = figures_of(work.run.folder / "oneshot" / "scores.json", *figures)
         _answer(
             as_json,
             scores,
@@ -233,7 +236,9 @@ def search(
         given.append(f"search.storage={json.dumps(storage)}")
     with _opened(target, preset, data, run, given, seed, force) as work:
         work.search()
-        picks = json.loads((work.run.folder / "picks" / "picks.json").read_text())
+        from .picks_file import read_picks
+
+        picks = read_picks(work.run.folder / "picks" / "picks.json", work.config.space)
         lines = [
             f"{p['name']}  top-1 {p['accuracy']:.1%}  {p['latency_ms']:.2f} ms "
             f"({p['latency_low_ms']:.2f} to {p['latency_high_ms']:.2f}"
@@ -263,8 +268,11 @@ def retrain(
         work.check_trainable(named or {})
         chosen = _prepare(work, named)
         work.retrain(chosen)
-        results = [json.loads((work.run.folder / "retrain" / name / "result.json").read_text()) for name in chosen]
-        _answer(as_json, results, "\n".join(f"{r['name']}  top-1 {r['val_top1']:.1%}" for r in results))
+        from .figures_of import figures_of
+
+        found = {n: figures_of(work.run.folder / "retrain" / n / "result.json", "val_top1") for n in chosen}
+        lines = [f"{name}  top-1 {result['val_top1']:.1%}" for name, result in found.items()]
+        _answer(as_json, list(found.values()), "\n".join(lines))
 
 
 @app.command()
@@ -291,12 +299,13 @@ def transfer(
 
     fairnas transfer --weights runs/pixel-imagenet/retrain/pick-1 --data cifar100
     """
+    from .figures_of import figures_of
     from .transfer import find_trained
 
     trained = find_trained(_parse_networks([network] if network else None), weights)
     with _opened(target, preset, data, run, [*trained.settings, *(overrides or [])], seed, force) as work:
         name = work.transfer(trained)
-        result = json.loads((work.run.folder / "retrain" / name / "result.json").read_text())
+        result = figures_of(work.run.folder / "retrain" / name / "result.json", "val_top1")
         _answer(as_json, result, f"{name}  top-1 {result['val_top1']:.1%}")
 
 
@@ -478,8 +487,9 @@ def report(
 ) -> None:
     """Write RUN/report/index.html from what the run folder holds."""
     from .config import read_config
+    from .run_folder import default_run
 
-    folder = run or Path("runs") / f"{read_config(preset, target=target).target}-{Path(preset).stem}"
+    folder = run or default_run(read_config(preset, target=target).target, Path(preset).stem)
     if not (folder / "manifest.json").is_file():
         raise UserError(f"{folder} is not a run folder: it has no manifest.json")
 
@@ -489,6 +499,30 @@ def report(
     with Run(folder):
         path = write_report(folder)
     _answer(as_json, {"path": str(path)}, str(path))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a run folder from its files: the manifest, every output's digest, checkpoints, links, what is not ours.
+
+    Exported networks are checked further by `fairnas verify RUN/export/NAME`.
+    """
+    from dataclasses import asdict
+
+    from .check_run import check_run, failed
+
+    findings = check_run(folder)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for each in findings:
+            print(f"{each.outcome:6}  {each.path}  {each.what}" + (f": {each.reason}" if each.reason else ""))
+    if wrong := failed(findings):
+        named = ", ".join(each.path for each in wrong[:5])
+        raise UserError(f"{folder}: {len(wrong)} of {len(findings)} checks failed: {named}")
 
 
 @device_app.command()
@@ -577,11 +611,12 @@ def _opened(
     """
     from .config import read_config
     from .quick_checks import check_command
+    from .run_folder import default_run
 
     sources = [f"data.source={json.dumps(data)}"] if data is not None else []
     given = [*sources, *(overrides or [])]
     config = read_config(preset, given, target=target, seed=seed)
-    folder = run or Path("runs") / f"{config.target}-{config.preset}"
+    folder = run or default_run(config.target, config.preset)
     check_command(config, folder, force)
 
     with nothing_begun():

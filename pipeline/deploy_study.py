@@ -13,6 +13,7 @@ from ..exporters.litert_runtime import litert_latency
 from ..latency_tables import HostDevice, Rounds, measure
 from ..latency_tables.onnx_files import load_fixed
 from .console import console, sample_bar
+from .manifest import PREVIOUS
 from .provenance import commit, machine
 from .runs import versions
 
@@ -28,7 +29,12 @@ def collect(
 
     All ONNX files are timed in turns, so that what else the machine does falls on all of them alike; then LiteRT's.
     """
-    folders = [folder.parent for run in runs for folder in sorted(run.glob("export/*/passport.json"))]
+    folders = [
+        folder.parent
+        for run in runs
+        for folder in sorted(run.glob("export/*/passport.json"))
+        if not folder.parent.name.endswith(PREVIOUS)
+    ]
     if not folders:
         raise typer.BadParameter("no exported networks in these run folders")
     models = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -13,7 +12,9 @@ from typing import Any, TypeGuard, cast
 import torch
 
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
+from ..common.names import UnsafeNameError, safe_name
 from ..common.places import expanded
+from ..common.reading import read_object
 from ..common.text import shown
 from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
@@ -56,11 +57,14 @@ from .distillation import open_teacher, teacher_source
 from .earlier_tables import earlier_tables, tables_of_runs
 from .errors import UserError
 from .export_latency import predicted_latency
+from .figures_of import figures_of
+from .picks_file import folder_name, is_pick, read_picks
 from .provenance import commit, machine
 from .ranking import TRUTH_PREFIX, certificate, similarity
 from .ranking.sample import choose, random_pool
 from .ranking.truth import Truth, read_truth, truth_of_trained
 from .report import write_report
+from .run_folder import STAGES as STAGES  # what `--force` knows
 from .runs import Run, Stage, Workspace, versions
 from .search import stage as search
 from .search.constraints import limits_of
@@ -91,7 +95,7 @@ class Pipeline:
         self.config, self.run, self.dataset = config, run, dataset
         self.target = get_target(config.target)
         self.proxy_space = config.proxy_space
-        run.write_config(config.to_yaml())
+        run.settings = config.to_yaml()
 
     @cached_property
     def deploy_space(self) -> SearchSpace:
@@ -233,7 +237,7 @@ class Pipeline:
             kind, _, name = stage.partition("/")
             made_of = self.run.manifest["stages"].get(stage, {}).get("config", {}).get("architecture")
             stale = name not in picks or (made_of is not None and made_of != picks[name])
-            if kind in ("retrain", "export") and name.startswith("pick-") and stale:
+            if kind in ("retrain", "export") and is_pick(name) and stale:
                 self.run.discard(stage)
 
     def _int8_predictor(self) -> Predictor:
@@ -258,8 +262,8 @@ class Pipeline:
     def _check_picks(self) -> None:
         """Measure the search's picks where the target's device is there."""
         rounds = self._rounds
-        history = json.loads((self.run.folder / "search" / "history.json").read_text())
-        limits = {name: float(ms) for name, ms in (re.split("<=|>=", text) for text in history["constraints"])}
+        read_picks(self.run.folder / "search" / "picks.json", self.config.space, ())  # refuses what are no picks
+        limits = self._limits_found()
         limit = None
         # A limit on the upper end of the interval is one on what is measured, too.
         if named := sorted((limits[name], name) for name in ("latency_ms", "latency_upper_ms") if name in limits):
@@ -293,9 +297,18 @@ class Pipeline:
             )
         )
 
+    def _limits_found(self) -> dict[str, float]:
+        """The limits that the search kept, in numbers."""
+        path = self.run.folder / "search" / "history.json"
+        try:
+            texts = read_object(path)["constraints"]
+            return {name: float(limit) for name, limit in (re.split("<=|>=", text) for text in texts)}
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{path} is damaged: search again with --force search") from None
+
     def picks(self) -> dict[str, Architecture]:
         """The final picks by name."""
-        rows = json.loads((self.run.folder / "picks" / "picks.json").read_text())
+        rows = read_picks(self.run.folder / "picks" / "picks.json", self.config.space)
         return {row["name"]: Architecture.parse(row["architecture"]) for row in rows}
 
     def check_trainable(self, networks: Mapping[str, AnyNetwork]) -> None:
@@ -336,7 +349,7 @@ class Pipeline:
         )
         self.supernet()
         truth = truth or self._train_truth(chosen)
-        trained = json.loads((self.run.folder / "supernet" / "fairness.json").read_text())
+        trained = read_object(self.run.folder / "supernet" / "fairness.json")
         facts = {key: trained[key] for key in ("sampling", "steps", "backward_passes") if key in trained}
         self.run.execute(
             Stage(
@@ -371,7 +384,7 @@ class Pipeline:
         scratch = self.config.retrain.model_copy(update={"init": "scratch"})
         networks = {f"{TRUTH_PREFIX}{_short_digest(a)}": a for a in architectures}
         self.retrain(networks, self.config.model_copy(update={"retrain": scratch}))
-        results = [json.loads((self.run.folder / "retrain" / name / "result.json").read_text()) for name in networks]
+        results = [figures_of(self.run.folder / "retrain" / name / "result.json", "val_top1") for name in networks]
         return truth_of_trained(results, scratch.batch_size, len(self.dataset.val))
 
     def retrain(self, networks: Mapping[str, AnyNetwork], config: Config | None = None) -> None:
@@ -415,7 +428,7 @@ class Pipeline:
         Returns:
             What it is called here: its stage is none of a network that was trained on its own images.
         """
-        name = f"{self.dataset.name}-{trained.name}"
+        name = transferred_name(self.dataset.name, trained.name)
         self.retrain({name: trained.source})
         return name
 
@@ -523,13 +536,13 @@ class Pipeline:
             return "given"
         trained = self.run.manifest["stages"].get(f"retrain/{name}")
         if trained is not None:
-            self._check_trained_here(name, source, trained["inputs"])
+            self._check_trained_here(name, source, trained.get("inputs", {}))
             return "trained"
         return "given" if isinstance(source, UserModel) else "random"  # a user's module may load what it likes
 
     def _check_trained_here(self, name: str, source: AnyNetwork, inputs: Mapping[str, str]) -> None:
         """Ours were just trained, or found to be; others are taken as they are, which may be of long ago."""
-        if inputs["dataset"] != self.dataset.digest:
+        if inputs.get("dataset") != self.dataset.digest:
             raise UserError(f"{name} was trained on other images here: train it on these, or name another --run")
         if (code := code_of(source)) is not None and inputs.get("code") not in (None, sha256_file(code)):
             raise UserError(f"{code} changed since {name} was trained: train it again, or give its --weights")
@@ -543,10 +556,12 @@ class Pipeline:
             "dataset_digest": self.dataset.digest,
             "images": {part: len(getattr(self.dataset, part)) for part in ("full_train", "heldout", "val")},
             "stages": {stage: stages[stage]["key"] for stage in on_the_way},
+            # Each may have been made elsewhere, and by another version, than the export.
+            "made_by": {stage: _maker(stages[stage]) for stage in on_the_way},
             "config_digest": sha256_json(self.config.model_dump(mode="json")),
             "commit": commit(),
             "versions": versions(),
-            "machine": {key: value for key, value in machine().items() if key != "threads"},
+            "machine": _without_threads(machine()),
             **{f"{name}_digest": digest for name, digest in inputs.items() if name != "dataset"},
         }
 
@@ -625,6 +640,7 @@ class Pipeline:
             {"device": self._device_digest()},
             ("table.json", "validation.json"),
             work,
+            settles=False,
         )
 
     def _given_table_stage(self, name: str, source: str | None, blocks: Sequence[Block], precision: Precision) -> Stage:
@@ -648,6 +664,7 @@ class Pipeline:
             {"table": table.digest()},
             ("table.json", "validation.json"),
             lambda work: _write_table(table, work),
+            settles=False,
         )
 
     @cached_property
@@ -723,11 +740,27 @@ def _has_swish(source: AnyNetwork) -> TypeGuard[Architecture]:
     return isinstance(source, Architecture) and source.se_ratio > 0 and not source.hard_swish
 
 
+def transferred_name(dataset: str, network: str) -> str:
+    """What a network is called that was trained on with other images.
+
+    Raises:
+        UserError: it would be called as one of the search's picks.
+    """
+    name = f"{dataset}-{network}"
+    try:
+        safe_name(name, "a network")
+    except UnsafeNameError:  # a folder of images may be called as no network can be
+        name = folder_name(name)
+    if is_pick(name):
+        raise UserError(f"{name} would be taken for a pick of the search: rename the folder of images {dataset}")
+    return name
+
+
 def _network_name(text: str, source: AnyNetwork) -> str:
     if isinstance(source, TimmModel):
-        return re.sub(r"[^\w.-]+", "-", source.name)
+        return folder_name(source.name)
     if isinstance(source, UserModel):
-        return re.sub(r"[^\w.-]+", "-", f"{source.module}-{source.attribute}")
+        return folder_name(f"{source.module}-{source.attribute}")
     return text if ":" not in text else f"network-{_short_digest(source)}"
 
 
@@ -808,11 +841,22 @@ def _digest(blocks: Sequence[Block]) -> str:
     return sha256_json(sorted({block.signature for block in blocks}))
 
 
+def _maker(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Which commit and versions, on which machine, made a stage's results; earlier manifests do not say."""
+    known = {name: entry[name] for name in ("commit", "versions", "machine") if name in entry}
+    return known | {"machine": _without_threads(known["machine"])} if "machine" in known else known
+
+
+def _without_threads(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in described.items() if key != "threads"}
+
+
 def _write_table(table: LatencyTable, workspace: Workspace) -> None:
     write_atomic(workspace.folder / "table.json", table.to_json())
     verdict = judge(table)
     checked = table.validation.model_dump(exclude_none=True) if table.validation else {}
     summary = {"table": table.name, "kind": table.kind, "source": table.source}
-    write_json(
-        workspace.folder / "validation.json", summary | {"state": verdict.state, "figure": verdict.figure} | checked
-    )
+    judged = summary | {"state": verdict.state, "figure": verdict.figure}
+    # A table may say more of its validation than we know, but not what we make of it.
+    more = {name: value for name, value in checked.items() if name not in judged}
+    write_json(workspace.folder / "validation.json", judged | more)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.names import inside, safe_name
+from ..common.reading import read_object
 from ..models import AnyNetwork, parse_any_network
 from .errors import UserError
 from .retrain import OUTPUTS
@@ -62,11 +65,19 @@ def find_trained(named: Mapping[str, AnyNetwork] | None, weights: Path) -> Train
 
 def _result_beside(weights: Path) -> Trained | None:
     """What retraining says of the weights that it left; None of weights from elsewhere."""
-    path = weights.with_name("result.json")
+    path = inside(weights.parent, "result.json")
     if weights.name not in OUTPUTS or not path.is_file():
         return None
     try:
-        result = json.loads(path.read_text())
-        return Trained(result["name"], parse_any_network(result["architecture"]), weights, float(result["width"]))
-    except (ValueError, TypeError, KeyError):
+        result = read_object(path)
+        name = safe_name(result["name"], "a network")
+        return Trained(name, parse_any_network(result["architecture"]), weights, _width(result["width"]))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise UserError(f"{path} is damaged: copy the weights elsewhere, and name their network") from None
+
+
+def _width(value: object) -> float:
+    """A multiplier of channel counts."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"{value!r} is no width")
+    return float(value)

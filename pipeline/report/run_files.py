@@ -19,6 +19,7 @@ from ...common.names import UnsafeNameError, inside, safe_name
 from ...common.reading import parse_json, parse_yaml, read_bytes, read_json, read_text
 from ...common.text import plain
 from ...exporters.formatting import number
+from ..manifest import MOVING, PREVIOUS
 from ..ranking import TRUTH_PREFIX
 from ..search.quantities import excess
 
@@ -226,6 +227,8 @@ class _Reader:
         parent = self._path(name)
         found: list[str] = []
         for child in sorted(parent.iterdir()) if parent and parent.is_dir() else ():
+            if child.name.endswith((PREVIOUS, MOVING)):
+                continue  # earlier results, laid aside
             try:
                 if inside(self.folder, name, safe_name(child.name, "a network")).is_dir():
                     found.append(child.name)

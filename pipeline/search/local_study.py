@@ -19,11 +19,10 @@ from .algorithms.interface import Algorithm
 from .archive import Archive
 from .journal import Score, ScoreJournal
 from .problem import Problem
-from .study import Study
+from .study import PATIENCE_SECONDS, Study
 
 _STATE, _SCORES, _STUDY = "state.json", "scores.jsonl", "study.db"
 _REFRESH_SECONDS = 1.0  # between updates of the study
-_PATIENCE_SECONDS = 60  # a dashboard that reads the study locks its file for moments
 
 
 def search_locally(problem: Problem, folder: Path, bar: Bar) -> Archive:
@@ -101,7 +100,7 @@ class _StudyFile:
 
     def __init__(self, path: Path, archive: Archive, problem: Problem) -> None:
         self._path, self._archive, self._problem = path, archive, problem
-        self._engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": _PATIENCE_SECONDS})
+        self._engine = sql.create_engine(_url_of(path), connect_args={"timeout": PATIENCE_SECONDS})
         self._study: Study | None = None
         self._next = 0.0
 
@@ -138,3 +137,8 @@ class _StudyFile:
             yield
         except (StorageInternalError, SQLAlchemyError):
             raise UserError(f"cannot write {self._path}: is the disk full? Free some space and run again") from None
+
+
+def _url_of(path: Path) -> sql.URL:
+    """Of an SQLite file whatever its path holds: `?`, `%` and `#` mean something in the text of a URL."""
+    return sql.URL.create("sqlite", database=str(path))

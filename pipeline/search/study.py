@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from .archive import Archive, Scored
 from .quantities import excess
 
 _TABLES = ("trials", "trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes")
+PATIENCE_SECONDS = 60  # a dashboard that reads the study locks its file for moments
 
 
 class Study:
@@ -37,7 +39,7 @@ class Study:
 
     def __init__(self, engine: Engine, name: str, archive: Archive, space: SearchSpace) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = optuna.storages.RDBStorage(engine.url.render_as_string(hide_password=False))
+        storage = _storage_of(engine)
         study = optuna.create_study(
             study_name=name,
             storage=storage,
@@ -136,3 +138,13 @@ class Study:
                 for quantity, limit in archive.limits.items()
             },
         )
+
+
+def _storage_of(engine: Engine) -> optuna.storages.RDBStorage:
+    """Optuna's view of the engine's database."""
+    if engine.url.get_backend_name() != "sqlite":
+        return optuna.storages.RDBStorage(engine.url.render_as_string(hide_password=False))
+    # Optuna takes a text only, in which `?`, `%`, `#` and braces of a path would mean something.
+    path = engine.url.database or ""
+    kwargs = {"creator": lambda: sqlite3.connect(path, timeout=PATIENCE_SECONDS), "poolclass": sql.NullPool}
+    return optuna.storages.RDBStorage("sqlite://", kwargs)

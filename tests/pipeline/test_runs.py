@@ -68,16 +68,17 @@ def test_an_unchanged_stage_is_reused(tmp_path: Path, stage: Stage, work: Work) 
     ],
     ids=["changed value", "missing key", "input", "version"],
 )
-def test_a_changed_stage_starts_from_an_empty_folder(
+def test_a_changed_stage_starts_from_nothing_of_its_own_and_leaves_what_is_somebodys(
     change: dict[str, object], tmp_path: Path, stage: Stage, work: Work
 ) -> None:
     execute(tmp_path, stage)
-    (tmp_path / "train" / "old.txt").touch()
+    (tmp_path / "train" / "notes.txt").write_text("mine")
     changed = replace(stage, **change)
     assert not execute(tmp_path, changed)
     assert execute(tmp_path, changed)
     assert work.times == 2
-    assert [path.name for path in (tmp_path / "train").iterdir()] == ["out.txt"]
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == ["notes.txt", "out.txt"]
+    assert (tmp_path / "train" / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("other"), lambda path: path.unlink()])
@@ -97,7 +98,7 @@ def test_forcing_a_stage_drops_its_finished_and_its_unfinished_work(tmp_path: Pa
     assert execute(tmp_path, stage, forced="other")
     stop(tmp_path, replace(stage, version=2))
     assert not execute(tmp_path, replace(stage, version=2), forced="train")
-    assert not (tmp_path / "train" / "half.txt").exists()
+    assert not (tmp_path / "train" / "checkpoint.pt").exists()
     assert work.times == 3
 
 
@@ -112,7 +113,7 @@ def stop(folder: Path, stage: Stage) -> None:
     """Let a stage fail when half its work is done."""
 
     def half(workspace: Workspace) -> None:
-        (workspace.folder / "half.txt").touch()
+        (workspace.folder / "checkpoint.pt").touch()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -121,21 +122,27 @@ def stop(folder: Path, stage: Stage) -> None:
 
 def test_unfinished_work_is_gone_on_with_when_nothing_changed(tmp_path: Path, stage: Stage) -> None:
     stop(tmp_path, stage)
-    assert not execute(tmp_path, stage)
-    assert (tmp_path / "train" / "half.txt").exists()
-    assert not (tmp_path / "train" / ".key").exists()
+    seen: list[bool] = []
+
+    def resume(workspace: Workspace) -> None:
+        seen.append((workspace.folder / "checkpoint.pt").exists())
+        (workspace.folder / "out.txt").touch()
+
+    assert not execute(tmp_path, replace(stage, work=resume))
+    assert seen == [True]
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["out.txt"]
 
 
-def test_unfinished_work_of_another_configuration_is_dropped(tmp_path: Path, stage: Stage) -> None:
+def test_unfinished_work_of_another_configuration_is_not_gone_on_with(tmp_path: Path, stage: Stage) -> None:
     stop(tmp_path, stage)
-    assert not execute(tmp_path, replace(stage, config={"epochs": 4}))
-    assert not (tmp_path / "train" / "half.txt").exists()
+    seen: list[bool] = []
 
+    def fresh(workspace: Workspace) -> None:
+        seen.append((workspace.folder / "checkpoint.pt").exists())
+        (workspace.folder / "out.txt").touch()
 
-def test_a_stopped_stage_is_not_taken_for_the_finished_one_before_it(tmp_path: Path, stage: Stage) -> None:
-    execute(tmp_path, stage)
-    stop(tmp_path, replace(stage, version=2))
-    assert not execute(tmp_path, stage)
+    assert not execute(tmp_path, replace(stage, config={"epochs": 4}, work=fresh))
+    assert seen == [False]
 
 
 def test_what_a_kill_after_the_last_step_leaves_is_tidied_up(tmp_path: Path, stage: Stage) -> None:
@@ -146,7 +153,7 @@ def test_what_a_kill_after_the_last_step_leaves_is_tidied_up(tmp_path: Path, sta
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["out.txt"]
 
 
-def test_a_discarded_stage_is_gone_whether_it_was_finished_or_not(tmp_path: Path, stage: Stage) -> None:
+def test_a_discarded_stage_lies_aside_whether_it_was_finished_or_not(tmp_path: Path, stage: Stage) -> None:
     execute(tmp_path, replace(stage, name="retrain/pick-1"))
     stop(tmp_path, replace(stage, name="retrain/pick-2"))
     with Run(tmp_path) as run:
@@ -154,8 +161,9 @@ def test_a_discarded_stage_is_gone_whether_it_was_finished_or_not(tmp_path: Path
         for name in run.stages():
             run.discard(name)
         assert run.stages() == []
-    assert not list((tmp_path / "retrain").iterdir())
+    assert sorted(path.name for path in (tmp_path / "retrain").iterdir()) == ["pick-1.previous", "pick-2.previous"]
     assert tiny.manifest(tmp_path)["stages"] == {}
+    assert execute(tmp_path, replace(stage, name="retrain/pick-1"))
 
 
 @pytest.mark.parametrize(
@@ -164,12 +172,14 @@ def test_a_discarded_stage_is_gone_whether_it_was_finished_or_not(tmp_path: Path
 )
 def test_a_damaged_manifest_is_one_line_that_says_what_to_do(content: str, tmp_path: Path, stage: Stage) -> None:
     execute(tmp_path, stage)
+    sound = (tmp_path / "manifest.json").read_bytes()
     (tmp_path / "manifest.json").write_text(content, encoding="latin-1")
-    with pytest.raises(UserError, match=r"manifest\.json is damaged: delete it") as error:
+    with pytest.raises(UserError, match=r"manifest\.json is damaged \(.*\): put a copy of it back") as error:
         execute(tmp_path, stage)
     assert "\n" not in str(error.value)
-    (tmp_path / "manifest.json").unlink()
-    assert not execute(tmp_path, stage)
+    assert "delete" not in str(error.value)
+    (tmp_path / "manifest.json").write_bytes(sound)
+    assert execute(tmp_path, stage)
 
 
 # Who may work in a folder.
@@ -261,14 +271,20 @@ def test_a_new_search_discards_what_was_made_of_earlier_picks(
     assert list(now) == ["pick-1", "pick-2"]
     stay = [name for name in now if now[name] == earlier[name]]
     assert "pick-1" in stay
-    assert sorted(path.name for path in run.glob("*/pick-*")) == sorted(stay * 2)
+    in_place = [path.name for path in run.glob("*/pick-*") if not path.name.endswith(".previous")]
+    assert sorted(in_place) == sorted(stay * 2)
+    lost = sorted(set(earlier) - set(stay))
+    aside = [path.name for path in run.glob("retrain/*.previous") if "pick-4" not in path.name]
+    assert sorted(aside) == [f"{name}.previous" for name in lost]
     gone = tuple({"pick-1", "pick-2", "pick-3"} - set(stay))
     assert sorted(tiny.manifest(run)["stages"]) == sorted(s for s in tiny.STAGES if not s.endswith(gone))
 
 
 def test_the_manifest_says_what_each_stage_was_made_of_and_by_whom(unbroken: Path) -> None:
     manifest = tiny.manifest(unbroken)
+    assert (manifest["format"], manifest["format_version"]) == ("fairnas run", 1)
     for name, entry in manifest["stages"].items():
+        assert {"commit", "versions", "machine"} <= entry.keys(), name
         assert entry["outputs"], name
         assert entry["inputs"], name
         assert entry["seconds"] >= 0

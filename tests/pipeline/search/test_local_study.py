@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -98,3 +101,16 @@ def test_damaged_files_are_refused(file: str, content: Callable[[str], str], mes
     path.write_text(content(path.read_text()))
     with pytest.raises(UserError, match=f"{message}: run the same command with --force search to start again"):
         run(problem(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["what?", "a%00b", "50%20", "a#b", "a[/x]", "a\nb", "{x}", "a b", "file:x", "q?mode=memory&uri=true", b"caf\xe9"],
+)
+def test_the_study_lies_in_the_run_folder_whatever_that_is_called(name: str | bytes, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(name)
+    run(problem(), folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+    assert [path.name for path in folder.glob("study*")] == ["study.db"]
+    with closing(sqlite3.connect(folder / "study.db")) as study:
+        assert study.execute("select count(*) from trials").fetchone() == (40,)

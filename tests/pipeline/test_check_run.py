@@ -1,0 +1,99 @@
+"""`fairnas check`: whatever was done to a run folder is found, and nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fairnas.pipeline import check_run as checks
+from fairnas.pipeline.checkpoint import Checkpoint
+from fairnas.pipeline.errors import UserError
+from typer.testing import CliRunner
+
+from .stages import execute, pretend, stage, stopped
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    execute(folder, stage(), stage("retrain/pick-1"), settings="seed: 0")
+    return folder
+
+
+def wrong(run: Path) -> list[str]:
+    return [finding.path for finding in checks.failed(checks.check_run(run))]
+
+
+def test_a_sound_run_has_no_findings_but_good_ones(run: Path) -> None:
+    findings = checks.check_run(run)
+    assert {finding.outcome for finding in findings} == {"ok"}
+    checked = [finding.path for finding in findings if finding.what == "output"]
+    assert checked == ["supernet/weights.safetensors", "retrain/pick-1/weights.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "path"),
+    [
+        (lambda run: (run / "supernet/weights.safetensors").write_text("other"), "supernet/weights.safetensors"),
+        (lambda run: (run / "retrain/pick-1/weights.safetensors").unlink(), "retrain/pick-1/weights.safetensors"),
+        (lambda run: pretend(run, "supernet", config={"lr": 9}), "supernet"),
+        (lambda run: pretend(run, "supernet", inputs={"dataset": "other"}), "supernet"),
+        (lambda run: pretend(run, "supernet", outputs=[]), "manifest.json"),
+        (lambda run: (run / "manifest.json").write_text("{"), "manifest.json"),
+        (lambda run: (run / "config.yaml").write_text("a: &a [*a]"), "config.yaml"),
+        (lambda run: (run / "supernet/checkpoint.pt").write_bytes(b"x" * 100), "supernet/checkpoint.pt"),
+        (lambda run: (run / "report").symlink_to(run.parent), "report"),
+    ],
+)
+def test_what_was_done_to_it_is_found(damage: Callable[[Path], object], path: str, run: Path) -> None:
+    damage(run)
+    assert wrong(run) == [path]
+
+
+def test_a_sound_checkpoint_and_unfinished_work_are_told(run: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, stopped("search", lr=1))
+    (run / "search/checkpoint.pt").unlink()
+    Checkpoint(run / "search/checkpoint.pt", 1.0).save({"step": 1})
+    findings = {finding.path: finding for finding in checks.check_run(run)}
+    assert findings["search/checkpoint.pt"].outcome == "ok"
+    assert "unfinished" in findings["search"].reason
+
+
+def test_links_are_named_and_not_followed(run: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless")
+    (run / "supernet/weights.safetensors").unlink()
+    (run / "supernet/weights.safetensors").symlink_to(tmp_path / "endless")
+    assert set(wrong(run)) == {"supernet/weights.safetensors"}
+
+
+def test_strays_are_told_and_left(run: Path) -> None:
+    for name in ("notes.txt", "supernet/notes.txt"):
+        (run / name).write_text("mine")
+    notes = [finding.path for finding in checks.check_run(run) if finding.outcome == "note"]
+    assert sorted(notes) == ["notes.txt", "supernet/notes.txt"]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UserError):
+            checks.check_run(folder)
+
+
+def test_the_command_prints_a_line_or_json_and_exits_2_where_something_is_wrong(run: Path) -> None:
+    from fairnas.pipeline.cli import app
+
+    sound = CliRunner().invoke(app, ["check", str(run), "--json"])
+    assert sound.exit_code == 0
+    assert {row["outcome"] for row in json.loads(sound.stdout)} == {"ok"}
+    (run / "supernet/weights.safetensors").write_text("other")
+    damaged = CliRunner().invoke(app, ["check", str(run)])
+    assert isinstance(damaged.exception, UserError)  # which the command turns into exit code 2
+    lines = damaged.stdout.splitlines()
+    assert len(lines) == len(checks.check_run(run))
+    assert [line for line in lines if line.startswith("failed")] == [
+        "failed  supernet/weights.safetensors  output: it was changed after it was made"
+    ]
