@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ..common.errors import FairnasError
 from ..common.text import shown
+from . import stopping
 from .console import announce, console
 from .errors import Paused, UserError
 
@@ -639,27 +640,43 @@ def _cell(value: Any) -> str:
 def main() -> None:
     """Run the command.
 
-    A user's mistake is one line and exit code 2, a format that was withheld is 3, Ctrl-C is 130, an agreed pause is 75.
+    A user's mistake is one line and exit code 2, a format that was withheld is 3, an agreed pause is 75; Ctrl-C is 130,
+    SIGTERM 143 and SIGHUP 129.
     """
+    with stopping.listening():
+        try:
+            code = _run()
+        except BaseException:
+            if stopping.exit_code() is None:
+                raise
+            code = INTERRUPTED  # whatever a library made of the interruption
+        if (asked := stopping.exit_code()) is not None:
+            code = asked
+        if code == INTERRUPTED or asked is not None:  # 130 is what typer may have turned Ctrl-C into
+            with suppress(OSError):  # the terminal is gone
+                console.print(f"[yellow]{stopping.message()}[/]", soft_wrap=True)
+        sys.exit(code or 0)
+
+
+def _run() -> int:
     try:
-        code = app(standalone_mode=False)
+        return app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
+        return INTERRUPTED
     except Paused:
         console.print("[yellow]time is up: run the same command again to go on from where it stopped[/]")
-        code = PAUSED
+        return PAUSED
     except Exception as error:
-        code = 2
         # A misspelt command line raises click's exceptions, and newer versions of typer carry a click of their own.
+        if stopping.exit_code() is not None:
+            return INTERRUPTED
         if show_usage := getattr(error, "show", None):
             show_usage()
         elif isinstance(error, FairnasError | OSError):
             console.print(f"[red]error:[/] {shown(error)}", soft_wrap=True)
         else:
             raise
-    if code == INTERRUPTED:  # which typer may have turned Ctrl-C into
-        console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
-    sys.exit(code or 0)
+        return 2
 
 
 if __name__ == "__main__":

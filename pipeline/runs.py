@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..common.files import TEMPORARY, sha256_file, sha256_json, write_atomic, write_json
-from .checkpoint import Checkpoint
+from . import stopping
+from .checkpoint import Checkpoint, Owner, previous_of
 from .console import console
 from .errors import UserError
 from .provenance import commit, machine
@@ -62,15 +63,17 @@ class Workspace:
         folder: for its files.
         deadline: until when, of `time.monotonic()`; None for as long as it takes.
         start_again: whether to forget also what is kept elsewhere; the folder is empty then.
+        owner: whose unfinished work it is, which the work's state names.
     """
 
     folder: Path
     deadline: float | None = None
     start_again: bool = False
+    owner: Owner = field(default_factory=Owner)
 
     def checkpoint(self, interval: float) -> Checkpoint:
         """The checkpoint of unfinished work, saved every `interval` seconds."""
-        return Checkpoint(self.folder / CHECKPOINT, interval, self.deadline)
+        return Checkpoint(self.folder / CHECKPOINT, interval, self.deadline, self.owner)
 
 
 class Run:
@@ -144,6 +147,7 @@ class Run:
         Returns:
             True when the outputs were reused.
         """
+        stopping.stop_if_wanted()
         forced = stage.name.split("/")[0] in self.forced
         if not forced and self._is_current(stage):
             _tidy(self.folder / stage.name)
@@ -153,7 +157,8 @@ class Run:
         self._forget(stage.name)
         folder, resumed = self._open_folder(stage, start_again=forced)
         started = time.monotonic()
-        more = stage.work(Workspace(folder, self.deadline, start_again=forced)) or ()
+        owner = Owner(stage.name, stage.key)
+        more = stage.work(Workspace(folder, self.deadline, start_again=forced, owner=owner)) or ()
         self.manifest["stages"][stage.name] = {
             "key": stage.key,
             "version": stage.version,
@@ -190,7 +195,7 @@ class Run:
         """The stage's folder, and whether it holds unfinished work of the same key; any other files are removed."""
         folder = self.folder / stage.name
         key_file = folder / KEY_FILE
-        resumed = not start_again and key_file.is_file() and key_file.read_text() == stage.key
+        resumed = not start_again and key_file.is_file() and key_file.read_bytes() == stage.key.encode()
         if not resumed:
             # Sub-folders are stages of their own.
             for file in folder.iterdir() if folder.exists() else ():
@@ -228,8 +233,8 @@ def _what_changed(stage: Stage, entry: Mapping[str, Any]) -> str:
 
 def _tidy(folder: Path) -> None:
     """Remove what only unfinished work needs."""
-    for leftover in (CHECKPOINT, KEY_FILE):
-        (folder / leftover).unlink(missing_ok=True)
+    for leftover in (folder / CHECKPOINT, previous_of(folder / CHECKPOINT), folder / KEY_FILE):
+        leftover.unlink(missing_ok=True)
 
 
 @lru_cache
