@@ -122,7 +122,7 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes], int, str]] = {
     "short genome": ("scores.jsonl", line(11, lambda row: row.__setitem__(0, row[0][:3])), 11, "from line 12 on"),
     "gene": ("scores.jsonl", line(11, lambda row: row[0].__setitem__(0, 77)), 11, "from line 12 on"),
     "generation": ("scores.jsonl", line(11, lambda row: row.__setitem__(1, 2)), 11, "from line 12 on"),
-    "object": ("scores.jsonl", line(2, lambda _: {}), 2, "from line 3 on"),
+    "object": ("scores.jsonl", line(2, lambda _: {"genome": 1}), 2, "from line 3 on"),
     "line lost": ("scores.jsonl", lambda text: b"".join(text.splitlines(keepends=True)[1:]), 0, "from line 1 on"),
     "line twice": ("scores.jsonl", lambda text: text.splitlines(keepends=True)[0] + text, 1, "from line 2 on"),
     "deep line": ("scores.jsonl", lambda text: b"[" * 10**5 + b"\n" + text, 0, "from line 1 on"),
