@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fairnas.pipeline import stopping
 
 from . import tiny
 from .processes import Processes
@@ -21,6 +23,14 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return run
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts back what signals do, and forgets those that came."""
+    before = {number: signal.getsignal(number) for number in stopping.NUMBERS}
+    yield
+    stopping.forget(before)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ import pytest
 import torch
 from fairnas.models import any_space, parse_any_network
 from fairnas.pipeline import checkpoint as checkpoints
+from fairnas.pipeline import stopping
 from fairnas.pipeline.checkpoint import Checkpoint, Owner
 from fairnas.pipeline.config import load_config
 from fairnas.pipeline.data import Dataset, load_dataset
@@ -24,6 +26,7 @@ from fairnas.pipeline.errors import Paused, UserError
 from fairnas.pipeline.retrain import retrain
 from fairnas.pipeline.runs import Workspace
 from fairnas.pipeline.train_supernet import train_supernet
+from timm.scheduler.scheduler import Scheduler
 
 KINDS = ("supernet", "retrain")
 OWNERS = {kind: Owner(kind, f"key of {kind}") for kind in KINDS}
@@ -219,9 +222,10 @@ def asked(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable
             caught.extend((fresh, check))
             raise Caught
 
-        with pytest.MonkeyPatch.context() as patched, pytest.raises(Caught):
+        with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Checkpoint, "load", load)
-            train(kind, digits, Workspace(tmp_path_factory.mktemp(kind)))
+            with pytest.raises(Caught):
+                train(kind, digits, Workspace(tmp_path_factory.mktemp(kind)))
         return caught[0], caught[1]
 
     return cache(catch)
@@ -358,6 +362,36 @@ def test_a_kill_between_the_two_files_loses_neither(tmp_path: Path, monkeypatch:
     kept.save({"step": 2})
     kept.save({"step": 3})
     assert [content_of(tmp_path / name)["step"] for name in ("checkpoint.pt", "checkpoint.previous.pt")] == [3, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal_stops_after_the_step_with_a_checkpoint(
+    kind: str,
+    digits: Dataset,
+    whole: Callable[[str], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signals: None,
+) -> None:
+    workspace, steps = Workspace(tmp_path / "run", owner=OWNERS[kind]), 0
+
+    def step_update(self: Scheduler, number: int) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return unbroken(self, number)
+
+    unbroken = Scheduler.step_update
+    with monkeypatch.context() as patched, stopping.listening():
+        patched.setattr(Scheduler, "step_update", step_update)
+        with pytest.raises(stopping.Stopped):
+            train(kind, digits, workspace)
+    assert stopping.exit_code() == 143
+    assert content_of(workspace.folder / "checkpoint.pt")["step"] == 2
+    stopping.forget({})
+    train(kind, digits, workspace)
+    assert (workspace.folder / "weights.safetensors").read_bytes() == whole(kind)
 
 
 # What has diverged.
