@@ -15,7 +15,7 @@ ARGS =
 #:  setup       create .venv and install fairnas at the pinned versions
 #:  setup-deploy  the same, with LiteRT and TensorRT-RTX
 #:  test        run the tests, a process for each core: ARGS="-k latency" goes to pytest, WORKERS= runs them one by one
-#:  test-resume kill the pipeline at many more moments than `make test` does, and compare what it makes then
+#:  test-resume kill the pipeline at 40 moments and damage what unfinished work keeps, and compare what it makes then
 #:  test-detection     MMDetection with our backbones, the real one, in an environment of its own: WHEELS=folder of a built onedl-mmcv
 #:  test-segmentation  MMSegmentation and segmentation_models_pytorch with our backbones, likewise
 #:  test-devices  a look-alike phone and board, and a browser, driven by the real adb, ssh and Chromium (root, Debian)
@@ -247,7 +247,8 @@ test-segmentation: setup-dev
 	tests/segmentation/run.sh $(ARGS)
 
 test-resume: setup-dev
-	RESUME_MOMENTS=3 $(VENV)/bin/python -m pytest tests/pipeline/test_resume.py $(ARGS)
+	RESUME_MOMENTS=5 $(VENV)/bin/python -m pytest tests/pipeline/test_resume.py tests/pipeline/test_checkpoint.py \
+	  tests/pipeline/search/test_local_study.py $(ARGS)
 
 stage-versions: setup-dev
 	$(VENV)/bin/python tests/pipeline/stage_sources.py

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from rich.table import Table
 from ..common.errors import FairnasError
 from ..common.reading import check_regular_file
 from ..common.text import plain, redacted, shown
+from . import stopping
 from .console import announce, console
 from .errors import Paused, UserError
 from .interrupts import INTERRUPTED, nothing_begun, raise_on_interrupt
@@ -736,30 +737,37 @@ def _cell(value: Any) -> str:
 def main() -> None:
     """Run the command.
 
-    A user's mistake is one line and exit code 2, a format that was withheld is 3, Ctrl-C is 130, an agreed pause is 75.
-    An answer that could not be written is a failure too.
+    A user's mistake is one line and exit code 2, a format that was withheld is 3, an agreed pause is 75; Ctrl-C is 130,
+    SIGTERM 143 and SIGHUP 129. An answer that could not be written is a failure too.
     """
     raise_on_interrupt()
     forgive_standard_error()
-    code = _run()
-    if (error := flushed()) is not None:
-        code = code or _unwritten(error)
-    sys.exit(code)
+    with stopping.listening():
+        try:
+            code = _run()
+        except BaseException:
+            if stopping.exit_code() is None:
+                raise
+            code = INTERRUPTED  # whatever a library made of the interruption
+        code = stopping.exit_code() or code
+        if code == INTERRUPTED or stopping.is_wanted():  # 130 is what typer may have turned Ctrl-C into
+            with suppress(OSError):  # the terminal is gone
+                console.print(f"[yellow]{stopping.message()}[/]", soft_wrap=True)
+        if (error := flushed()) is not None:
+            code = code or _unwritten(error)
+        sys.exit(code)
 
 
 def _run() -> int:
     try:
-        code = app(standalone_mode=False)
+        return app(standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
+        return INTERRUPTED
     except Paused:
         console.print("[yellow]time is up: run the same command again to go on from where it stopped[/]")
-        code = PAUSED
+        return PAUSED
     except Exception as error:
-        code = _failed(error)
-    if code == INTERRUPTED:  # which typer may have turned Ctrl-C into
-        console.print("[yellow]stopped: run the same command again to go on from the last checkpoint[/]")
-    return code or 0
+        return INTERRUPTED if stopping.is_wanted() else _failed(error)
 
 
 def _failed(error: Exception) -> int:

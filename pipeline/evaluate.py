@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..common.files import write_json
 from ..models import AnySupernet, Architecture
+from .chance import chance_warning
 from .config import Config
-from .console import progress_bar
+from .console import console, progress_bar
 from .data import Dataset, ImageSet, eval_batches
 from .errors import UserError
 from .path_tree import Route, depth_first, last_part, route_of
@@ -198,3 +199,5 @@ def score_random_paths(supernet: AnySupernet, dataset: Dataset, config: Config, 
         "bn": config.scoring.bn,
     }
     write_json(workspace.folder / "scores.json", summary)
+    if warning := chance_warning(max(scores), len(dataset.heldout), len(dataset.classes)):
+        console.print(f"[yellow]the supernet's best of {len(scores)} random paths: {warning}[/]", soft_wrap=True)

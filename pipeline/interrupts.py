@@ -33,12 +33,14 @@ def raise_on_interrupt() -> None:
 @contextmanager
 def nothing_begun() -> Iterator[None]:
     """Around imports and checks of the command; nothing in a process that merely calls it."""
+    before = signal.getsignal(signal.SIGINT)
     if is_command():
         leave_on_interrupt()
     try:
         yield
     finally:
-        raise_on_interrupt()
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, before)
 
 
 def _leave(*_: object) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from safetensors.torch import save
@@ -20,16 +21,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..common.files import sha256_json, write_atomic
+from ..common.text import shown
 from ..exporters.fake_quantize import fake_quantized, restore, take_ranges
 from ..models.folding import folded, load_folded
+from . import stopping
+from .checkpoint import Owner
 from .config import TuneConfig
-from .console import Bar, progress_bar
+from .console import Bar, console, progress_bar
 from .data import Augment, Dataset, batches_per_epoch, eval_batches, train_batches
 from .distillation import Teacher
+from .diverged import Watch
 from .errors import UserError
 from .runs import Workspace
 from .schedule import make_scheduler
-from .training import Metrics, to_device, top1, training_device
+from .training import Metrics, are_rows, to_device, top1, training_device
 
 VERSION = 1
 OUTPUTS = ("weights.safetensors", "metrics.jsonl")
@@ -68,13 +73,15 @@ def tune_for_int8(
         CPU, in evaluation mode.
 
     Raises:
-        UserError: what the network computes depends on its input, so that it cannot be simulated.
+        UserError: what the network computes depends on its input, so that it cannot be simulated; or the training
+            diverged.
     """
     try:
         tuning = _Tuning(network, dataset, settings, workspace, seed, resolution, exclude)
     except ValueError as error:
         raise UserError(f"quantisation-aware tuning: {error}") from None
-    tuning.run()
+    with stopping.between_steps():
+        tuning.run()
     return tuning.finish()
 
 
@@ -117,7 +124,9 @@ class _Tuning:
         self.key = sha256_json(
             [VERSION, settings.model_dump(mode="json"), seed, resolution, dataset.digest, _digest(network)]
         )
-        self.checkpoint = workspace.checkpoint(CHECKPOINT_SECONDS)
+        self.watch = Watch("quantization-aware tuning", [f"Lower export.tune.lr ({settings.lr:g})"], self.simulated)
+        owner = Owner(f"{workspace.owner.stage}/tuning", self.key)
+        self.checkpoint = replace(workspace, owner=owner).checkpoint(CHECKPOINT_SECONDS)
         self._resume()
 
     def run(self) -> None:
@@ -160,11 +169,13 @@ class _Tuning:
             loss = self._train_step(images.to(self.device), labels.to(self.device))
             self.epoch_loss += loss / self.steps_per_epoch
             self.step += 1
+            self.watch.check_loss(loss, self._where)
             self.epoch_seconds, started = self.epoch_seconds + time.monotonic() - started, time.monotonic()
             bar.advance(f"loss {loss:.3f}")
             # At an epoch's last step the checkpoint waits for the epoch's metrics.
             if self.step % self.steps_per_epoch:
                 self.checkpoint.save_if_due(self._state)
+        self.watch.check_weights(self._where)
         self.metrics.add(
             epoch=epoch + 1,
             train_loss=self.epoch_loss,
@@ -192,7 +203,17 @@ class _Tuning:
     def _top1(self, network: nn.Module) -> float:
         return top1(network, self.dataset.val, EVAL_BATCH, self.resolution, self.device)
 
+    @property
+    def _where(self) -> str:
+        """The last step in words."""
+        return f"step {self.step} of {self.total}, epoch {(self.step - 1) // self.steps_per_epoch + 1}"
+
     def _state(self) -> dict[str, Any]:
+        """What is saved: nothing that has diverged."""
+        self.watch.check_weights(self._where)
+        return self._content()
+
+    def _content(self) -> dict[str, Any]:
         return {
             "key": self.key,
             "step": self.step,
@@ -204,14 +225,27 @@ class _Tuning:
         }
 
     def _resume(self) -> None:
-        state = self.checkpoint.load()
-        if state is None or state["key"] != self.key or state["simulated"].keys() != self.simulated.state_dict().keys():
-            return  # none, or of another network or other settings
+        try:
+            state = self.checkpoint.load(self._content(), self._check)
+        except UserError as error:  # damaged, or of another network or other settings: tuning is short
+            console.print(f"[yellow]        tuning begins again: {shown(error)}[/]", soft_wrap=True)
+            self.checkpoint.forget()
+            return
+        if state is None:
+            return
         self.step = state["step"]
         self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
         self.simulated.load_state_dict(state["simulated"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.metrics.rows = state["metrics"]
+
+    def _check(self, state: Mapping[str, Any]) -> str | None:
+        step, rows = state["step"], state["metrics"]
+        if not 0 < step <= self.total:
+            return f"is of step {step} of {self.total}"
+        if not are_rows(rows) or [row.get("epoch") for row in rows] != list(range(1 + step // self.steps_per_epoch)):
+            return f"does not hold the metrics up to step {step}"
+        return None
 
 
 def _serialised(network: nn.Module) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,15 +19,17 @@ from torch.nn import functional
 
 from ..common.files import write_atomic, write_json
 from ..models import AnyNetwork, Architecture, Supernet, build_any_network, check_classifier, parse_any_network
-from . import ranks
-from .config import Config
-from .console import progress_bar
+from . import ranks, stopping
+from .chance import chance_warning
+from .config import Config, RetrainConfig
+from .console import console, progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
 from .data_parallel import Replica
 from .distillation import Teacher, open_teacher
+from .diverged import Watch
 from .errors import UserError
 from .runs import Workspace
-from .training import Metrics, autocast, to_device, top1, training_device
+from .training import Metrics, are_rows, autocast, to_device, top1, training_device
 from .weights import load_weights
 
 VERSION = 1
@@ -58,10 +60,10 @@ def retrain(
 
     Raises:
         UserError: the network cannot be made or does not classify these images, given weights or a teacher's do not
-            fit, or another rank is gone.
+            fit, the training diverged, the checkpoints of an unfinished one are damaged, or another rank is gone.
     """
     training = _Training(name, source, config, dataset, workspace, supernet)
-    with ranks.in_step():
+    with ranks.in_step(), stopping.between_steps():
         training.run()
     training.write_results()
 
@@ -200,6 +202,8 @@ class _Training:
             load_weights(self.network, self.settings.weights, new_classifier=True)
         self.learner.open_teacher()
         self.ema = ModelEmaV3(self.network, decay=self.settings.ema_decay) if self.settings.ema_decay else None
+        averaged = [self.ema.module] if self.ema else []
+        self.watch = Watch(name, _advice(self.settings), self.network, *averaged)
         self.epoch_loss = 0.0
         self.epoch_seconds = 0.0
         self.metrics = Metrics(workspace.folder / "metrics.jsonl")
@@ -239,6 +243,7 @@ class _Training:
 
         def after_step(loss: float) -> None:
             nonlocal started
+            self.watch.check_loss(loss, self._where)
             if self.ema:
                 self.ema.update(self.network, step=self.learner.step - 1)
             self.epoch_loss += loss / self.learner.steps_per_epoch
@@ -256,6 +261,7 @@ class _Training:
                 f"after epoch {epoch + 1} of {self.name} the ranks hold different weights: run the same command again "
                 "to go on from the last checkpoint"
             )
+        self.watch.check_weights(self._where)
         row: dict[str, Any] = {"epoch": epoch, "train_loss": self.epoch_loss}
         if (epoch + 1) % self.settings.validate_epochs == 0 or epoch + 1 == self.settings.epochs:
             row["val_top1"] = self._val_top1(self.network)
@@ -290,8 +296,21 @@ class _Training:
             **({"ranks": count} if count > 1 else {}),
         }
         write_json(self.workspace.folder / "result.json", result)
+        if warning := chance_warning(result["val_top1"], len(self.dataset.val), len(self.dataset.classes)):
+            console.print(f"[yellow]{self.name}: {warning}[/]", soft_wrap=True)
+
+    @property
+    def _where(self) -> str:
+        """The last step in words."""
+        step, of = self.learner.step, self.learner.steps_per_epoch
+        return f"step {step} of {of * self.settings.epochs}, epoch {(step - 1) // of + 1}"
 
     def _state(self) -> dict[str, Any]:
+        """What is saved: nothing that has diverged."""
+        self.watch.check_weights(self._where)
+        return self._content()
+
+    def _content(self) -> dict[str, Any]:
         return {
             **self.learner.state(),
             "epoch_loss": self.epoch_loss,
@@ -301,7 +320,7 @@ class _Training:
         }
 
     def _resume(self) -> None:
-        state = self.checkpoint.load()
+        state = self.checkpoint.load(self._content(), self._check)
         if state is None:
             return
         self.learner.load(state)
@@ -309,6 +328,17 @@ class _Training:
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
         self.metrics.rows = state["metrics"]
+
+    def _check(self, state: Mapping[str, Any]) -> str | None:
+        step, rows, of = state["step"], state["metrics"], self.learner.steps_per_epoch
+        if not 0 < step <= of * self.settings.epochs:
+            return f"is of step {step} of {of * self.settings.epochs}"
+        if not are_rows(rows) or [row.get("epoch") for row in rows] != list(range(step // of)):
+            return f"does not hold the metrics of {step // of} epochs"
+        last = {"val_top1"} | ({"ema_top1"} if self.ema else set())
+        if step == of * self.settings.epochs and not last <= rows[-1].keys():
+            return "does not hold what the last epoch reached"
+        return None
 
 
 def _build(source: AnyNetwork, config: Config, num_classes: int) -> nn.Module:
@@ -329,6 +359,15 @@ def _build(source: AnyNetwork, config: Config, num_classes: int) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = settings.bn_momentum
     return network
+
+
+def _advice(settings: RetrainConfig) -> list[str]:
+    advice = [f"Lower retrain.lr ({settings.lr:g})"]
+    if settings.clip_grad is None:
+        advice.append("or clip gradients: retrain.clip_grad=1")
+    if settings.amp != "none":
+        advice.append("or set retrain.amp=none")
+    return advice
 
 
 def _resolutions(config: Config) -> tuple[int, ...]:

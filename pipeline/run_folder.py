@@ -13,10 +13,10 @@ from ..common.text import plain
 from .errors import UserError
 from .manifest import MANIFEST, PREVIOUS, read_manifest, stage_name
 from .run_lock import LOCK, read_holder
+from .stage_names import STAGES
 
 CONFIG = "config.yaml"
 KEY_FILE = ".key"  # of a stage that is under way
-STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
 _NOBODYS = {".DS_Store", "Thumbs.db", "lost+found", ".gitkeep", ".gitignore"}  # what systems put into empty folders
 _HOLDER = re.compile(r"(process \d+ on .*)?")
 

@@ -17,7 +17,8 @@ from ..common.errors import FairnasError
 from ..common.files import sha256_file, sha256_json, write_atomic
 from ..common.names import inside, safe_name
 from ..common.text import plain, shown
-from .checkpoint import Checkpoint
+from . import stopping
+from .checkpoint import Checkpoint, Owner
 from .console import console
 from .errors import UserError
 from .manifest import MANIFEST, new_manifest, read_manifest, stage_name, write_manifest
@@ -74,15 +75,17 @@ class Workspace:
         folder: for its files.
         deadline: until when, of `time.monotonic()`; None for as long as it takes.
         start_again: whether to forget also what is kept elsewhere; the folder is empty then.
+        owner: whose unfinished work it is, which the work's state names.
     """
 
     folder: Path
     deadline: float | None = None
     start_again: bool = False
+    owner: Owner = field(default_factory=Owner)
 
     def checkpoint(self, interval: float) -> Checkpoint:
         """The checkpoint of unfinished work, saved every `interval` seconds."""
-        return Checkpoint(self.folder / CHECKPOINT, interval, self.deadline)
+        return Checkpoint(self.folder / CHECKPOINT, interval, self.deadline, self.owner)
 
 
 class Run:
@@ -141,6 +144,7 @@ class Run:
         Raises:
             UserError: earlier results took long, and nobody said that they may be replaced.
         """
+        stopping.stop_if_wanted()
         stage_name(stage.name)
         self._lock.check()
         forced = stage.kind in self.forced
@@ -157,7 +161,8 @@ class Run:
             self._keep_settings()
         started = time.monotonic()
         try:
-            more = stage.work(Workspace(folder, self.deadline, start_again=forced)) or ()
+            owner = Owner(stage.name, stage.key)
+            more = stage.work(Workspace(folder, self.deadline, start_again=forced, owner=owner)) or ()
         except BaseException as error:
             self._come_back(stage, forced and not isinstance(error, FairnasError))
             raise

@@ -13,6 +13,7 @@ from .errors import UserError
 from .run_folder import KEY_FILE
 
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
+DIGESTS = ".sha256"  # beside a file of lines that grows
 UNFINISHED = (*CHECKPOINTS, KEY_FILE)  # what only unfinished work needs
 # By kind of stage, what it leaves besides, finished or not.
 _OWN: Mapping[str, tuple[str, ...]] = {
@@ -43,7 +44,9 @@ def own_files(folder: Path, stage: str, outputs: Iterable[str]) -> list[str]:
     patterns = (*_OWN.get(stage.split("/")[0], ()), *UNFINISHED)
     outputs = set(outputs)
     return [
-        name for name in _files(folder) if name in outputs or any(fnmatchcase(name, pattern) for pattern in patterns)
+        name
+        for name in _files(folder)
+        if name in outputs or any(fnmatchcase(name.removesuffix(DIGESTS), pattern) for pattern in patterns)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,14 +13,17 @@ from torch.nn import functional
 
 from ..common.files import write_atomic, write_json
 from ..models import AnySupernet, Space, Supernet, align_choices, build_supernet
+from . import stopping
 from .config import Config
 from .console import progress_bar
 from .data import Augment, Dataset, batches_per_epoch, train_batches
+from .diverged import Watch
 from .runs import Workspace
 from .sampling import FairnessLedger, make_sampling
+from .saved_state import is_finite
 from .schedule import make_scheduler
-from .supernet_step import Batch, accumulate_gradients
-from .training import Metrics, autocast, to_device, training_device
+from .supernet_step import Batch, SampledPath, accumulate_gradients
+from .training import Metrics, are_rows, autocast, to_device, training_device
 
 VERSION = 2
 OUTPUTS = ("weights.safetensors", "fairness.json", "metrics.jsonl")
@@ -35,9 +38,13 @@ def train_supernet(config: Config, space: Space, dataset: Dataset, workspace: Wo
         space: the search space at proxy width.
         dataset: its `train` part trains.
         workspace: where to write; an unfinished training there is resumed.
+
+    Raises:
+        UserError: the training diverged, or the checkpoints of an unfinished one are damaged.
     """
     training = _Training(config, space, dataset, workspace)
-    training.run()
+    with stopping.between_steps():
+        training.run()
     training.write_results()
 
 
@@ -76,6 +83,8 @@ class _Training:
             steps_per_epoch=1,
         )
         self.step = 0
+        self.watch = Watch("the supernet", self._advice(), self.supernet)
+        self.path_losses: list[torch.Tensor] = []
         self.metrics = Metrics(workspace.folder / "metrics.jsonl")
         self.checkpoint = workspace.checkpoint(self.settings.checkpoint_seconds)
         self._resume()
@@ -91,14 +100,17 @@ class _Training:
         with progress_bar("supernet", self.total_steps, self.step) as bar:
             while self.step < self.total_steps:
                 started = time.monotonic()
-                loss, images = self._update(list(itertools.islice(batches, self.sampling.batches)))
+                paths = self.sampling.sample()
+                loss, images = self._update(list(itertools.islice(batches, self.sampling.batches)), paths)
                 self.step += 1
+                self.watch.check_loss(loss, self._where(paths))
                 bar.advance(f"loss {loss:.3f}")
                 if self.step % LOG_EVERY == 0 or self.step == self.total_steps:
+                    self.watch.check_weights(self._where())
                     self.metrics.add(
                         kind="step",
                         step=self.step,
-                        epoch=(self.step * self.sampling.batches - 1) // self.batches_per_epoch,
+                        epoch=self._epoch,
                         loss=loss,
                         lr=self.optimizer.param_groups[0]["lr"],
                         images_per_second=round(images / (time.monotonic() - started), 1),
@@ -120,9 +132,9 @@ class _Training:
             )
             start = 0
 
-    def _update(self, batches: list[Batch]) -> tuple[float, int]:
+    def _update(self, batches: list[Batch], paths: list[SampledPath]) -> tuple[float, int]:
         """One update: its mean loss, and how many images went through a path."""
-        paths = self.sampling.sample()
+        self.path_losses.clear()
         self.scheduler.step_update(self.step)
         self.optimizer.zero_grad(set_to_none=self.settings.unsampled == "frozen")
         with autocast(self.settings.amp, self.device):
@@ -138,7 +150,29 @@ class _Training:
         return float(loss), len(paths) * len(batches[0][0])
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        self.path_losses.append(loss.detach())
+        return loss
+
+    @property
+    def _epoch(self) -> int:
+        """The epoch of the last step, from 0."""
+        return (self.step * self.sampling.batches - 1) // self.batches_per_epoch
+
+    def _where(self, paths: list[SampledPath] | None = None) -> str:
+        """The last step in words, and of its paths the first one whose loss is no number."""
+        where = f"step {self.step} of {self.total_steps}, epoch {self._epoch + 1}"
+        for path, loss in zip(paths or (), self.path_losses, strict=False):
+            if not is_finite(loss):
+                chosen = [self.space.choices[choice] if isinstance(choice, int) else choice for choice in path]
+                return f"{where}, path {'-'.join(map(str, chosen))}"
+        return where
+
+    def _advice(self) -> list[str]:
+        advice = [f"Lower supernet.lr ({self.settings.lr:g})"]
+        if self.settings.amp != "none":
+            advice.append("or set supernet.amp=none")
+        return advice
 
     def write_results(self) -> None:
         """Weights, ledger and metrics."""
@@ -156,7 +190,12 @@ class _Training:
         self.metrics.write()
 
     def _state(self) -> dict[str, Any]:
+        """What is saved: nothing that has diverged."""
+        self.watch.check_weights(self._where())
         self.metrics.write()
+        return self._content()
+
+    def _content(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "supernet": self.supernet.state_dict(),
@@ -168,7 +207,7 @@ class _Training:
         }
 
     def _resume(self) -> None:
-        state = self.checkpoint.load()
+        state = self.checkpoint.load(self._content(), self._check)
         if state is None:
             return
         self.step = state["step"]
@@ -178,6 +217,18 @@ class _Training:
         self.sampling.load_state(state["sampling"])
         self.ledger.load_state(state["ledger"])
         self.metrics.rows = state["metrics"]
+
+    def _check(self, state: Mapping[str, Any]) -> str | None:
+        step, rows = state["step"], state["metrics"]
+        if not 0 < step <= self.total_steps or state["ledger"]["steps"] != step:
+            return f"is of step {step} of {self.total_steps}, after {state['ledger']['steps']} updates"
+        if not are_rows(rows) or [row.get("step") for row in rows] != self._logged(step):
+            return f"does not hold the metrics up to step {step}"
+        return None
+
+    def _logged(self, step: int) -> list[int]:
+        """The steps up to this one that leave a row."""
+        return [each for each in range(1, step + 1) if each % LOG_EVERY == 0 or each == self.total_steps]
 
 
 def load_supernet(weights: bytes, space: Space, num_classes: int) -> AnySupernet:

@@ -45,6 +45,11 @@ def top1(
     return correct / len(images)
 
 
+def are_rows(value: Any) -> bool:
+    """Whether a checkpoint's metrics are some."""
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+
+
 class Metrics:
     """Rows of a `metrics.jsonl`; they travel with the checkpoint, so a resumed run repeats none and loses none."""
 
@@ -58,4 +63,4 @@ class Metrics:
 
     def write(self) -> None:
         """Replace the file by the rows so far."""
-        write_atomic(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write_atomic(self._path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows))

@@ -51,7 +51,7 @@ def write_certificate(
         workspace: where to write; scores that a killed run left there are not computed again.
     """
     settings = config.rank
-    journal = ScoreJournal(workspace.folder / _JOURNAL)
+    journal = ScoreJournal(workspace.folder / _JOURNAL, workspace.owner.key)
 
     def score(mode: str, chosen: Sequence[Architecture]) -> np.ndarray:
         scoring = config.model_copy(update={"scoring": config.scoring.model_copy(update={"bn": mode})})
@@ -94,7 +94,7 @@ def write_certificate(
     }
     write_atomic(workspace.folder / "scores.csv", _to_csv(architectures, scores, true))
     write_json(workspace.folder / "certificate.json", certificate)
-    (workspace.folder / _JOURNAL).unlink(missing_ok=True)
+    journal.remove()
 
 
 def accuracy_gap(scores: np.ndarray, truth: np.ndarray) -> dict[str, float | list[float]]:

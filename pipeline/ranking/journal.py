@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from ...common.errors import UnreadableFile
+from ...common.reading import parse_json
+from ...common.text import shown
 from ...models import Architecture
-from ..console import progress_bar
+from ..console import console, progress_bar
+from ..digested_lines import DigestedLines
 
 CHUNK = 128
 """Architectures scored between two lines of the journal: at most their scores are lost by a kill."""
@@ -28,15 +31,24 @@ class ScoreJournal:
     """Appends scores to a file, a chunk per line, and never scores what is already in it.
 
     Args:
-        path: of the file; a line torn by a kill is ignored, and overwritten by what follows it.
+        path: of the file; a line torn by a kill is ignored, and overwritten by what follows it. Lines that are not as
+            they were written, and those after them, are scored again.
+        owner: whose scores they are.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, owner: str = "") -> None:
         self._scores: dict[str, dict[str, float]] = {}
         self.seconds: dict[str, float] = {}
-        if path.exists():
-            self._read()
+        self._lines = DigestedLines(path, owner)
+        damage = self._lines.damage
+        for number, line in enumerate(self._lines.lines):
+            if (row := _read(line)) is None:
+                damage = f"holds no scores in line {number + 1}"
+                self._lines.keep(number)
+                break
+            self._take(*row)
+        if damage:
+            console.print(f"[yellow]{shown(path)} {damage}: what it lacks is scored again[/]", soft_wrap=True)
 
     def score(self, series: str, architectures: Sequence[Architecture], scorer: Callable[[], Scorer]) -> list[float]:
         """Scores of architectures, in their order.
@@ -61,23 +73,27 @@ class ScoreJournal:
                     self._add(series, found, time.monotonic() - started)
         return [known[str(architecture)] for architecture in architectures]
 
+    def remove(self) -> None:
+        """Remove the files."""
+        self._lines.remove()
+
     def _add(self, series: str, found: dict[str, float], seconds: float) -> None:
-        line = json.dumps({"series": series, "seconds": round(seconds, 3), "scores": found})
-        with self._path.open("a") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._lines.append([json.dumps({"series": series, "seconds": round(seconds, 3), "scores": found})])
+        self._lines.sync()
         self._take(series, found, seconds)
 
     def _take(self, series: str, found: dict[str, float], seconds: float) -> None:
         self._scores.setdefault(series, {}).update(found)
         self.seconds[series] = self.seconds.get(series, 0.0) + seconds
 
-    def _read(self) -> None:
-        content = self._path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.truncate(self._path, len(whole))
-        for line in whole.splitlines():
-            row = json.loads(line)
-            self._take(row["series"], row["scores"], row["seconds"])
+
+def _read(line: str) -> tuple[str, dict[str, float], float] | None:
+    """A line's series, scores and seconds."""
+    try:
+        row = parse_json(line, "a line")
+        series, scores, seconds = row["series"], row["scores"], row["seconds"]
+        if isinstance(series, str) and seconds >= 0 and all(0.0 <= score <= 1.0 for score in scores.values()):
+            return series, scores, seconds
+    except (UnreadableFile, KeyError, TypeError, AttributeError):
+        pass
+    return None

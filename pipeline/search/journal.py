@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UserError
+from ...common.errors import UnreadableFile
+from ...common.reading import parse_json
+from ..digested_lines import DigestedLines
 from .algorithms.interface import Genome
 
 
@@ -24,48 +25,55 @@ class ScoreJournal:
     """Scores on disk as soon as they are known: rewriting an archive would take longer with every generation.
 
     Args:
-        path: the file. A last line that was cut off is dropped.
+        path: the file.
+        owner: whose search it is.
+        layers: genes per genome.
+        choices: values per gene.
 
     Attributes:
-        scores: all of them, in the order in which they were asked for.
-
-    Raises:
-        UserError: the file is damaged.
+        scores: all that are sound, in the order in which they were asked for.
+        damage: why others, which were there, are not; None where there were none.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        content = path.read_bytes() if path.exists() else b""
-        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        try:
-            self.scores = [_read(line) for line in lines]
-        except (ValueError, TypeError):
-            raise UserError(f"{path} is damaged: run the same command with --force search to start again") from None
-        self._cut(lines)
+    def __init__(self, path: Path, owner: str, layers: int, choices: int) -> None:
+        self._lines = DigestedLines(path, owner)
+        self.damage = self._lines.damage
+        self.scores: list[Score] = []
+        for number, line in enumerate(self._lines.lines, start=1):
+            score = _read(line, layers, choices)
+            if score is None:
+                self.damage = f"holds no score in line {number}"
+                self._lines.keep(number - 1)
+                break
+            self.scores.append(score)
+
+    def digest(self, count: int) -> str:
+        """Of the first `count` scores."""
+        return self._lines.digest(count)
 
     def append(self, scores: Sequence[Score]) -> None:
         """Add scores; killing the process does not lose them."""
-        with self._path.open("a") as file:
-            file.writelines(json.dumps(score) + "\n" for score in scores)
+        self._lines.append([json.dumps(score) for score in scores])
         self.scores += scores
 
     def sync(self) -> None:
         """Force them to disk; after this, not even a power cut loses them."""
-        with self._path.open("a") as file:
-            os.fsync(file.fileno())
+        self._lines.sync()
 
     def keep(self, count: int) -> None:
         """Forget all but the first scores."""
         if count < len(self.scores):
-            self._cut(self._path.read_bytes().splitlines(keepends=True)[:count])
+            self._lines.keep(count)
             self.scores = self.scores[:count]
 
-    def _cut(self, lines: Sequence[bytes]) -> None:
-        # In place: a kill leaves the longer file or the shorter one.
-        self._path.touch()
-        os.truncate(self._path, sum(map(len, lines)))
 
-
-def _read(line: bytes) -> Score:
-    genome, generation, accuracy = json.loads(line)
-    return Score(tuple(int(gene) for gene in genome), int(generation), float(accuracy))
+def _read(line: str, layers: int, choices: int) -> Score | None:
+    try:
+        genome, generation, accuracy = parse_json(line, "a line")
+        is_genome = [type(gene) is int and 0 <= gene < choices for gene in genome] == [True] * layers
+        is_share = type(accuracy) in (int, float) and 0.0 <= accuracy <= 1.0
+        if is_genome and type(generation) is int and generation >= 0 and is_share:
+            return Score(tuple(genome), generation, float(accuracy))
+    except (UnreadableFile, ValueError, TypeError):
+        pass
+    return None

@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import sqlalchemy as sql
-from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
-
-from ...common.files import write_atomic
-from ..console import Bar
-from ..errors import UserError
+from ...common.errors import UnreadableFile
+from ...common.files import sha256_json, write_atomic
+from ...common.reading import read_object
+from ...common.text import shown
+from ..console import Bar, console
 from .algorithms.interface import Algorithm
 from .archive import Archive
 from .journal import Score, ScoreJournal
 from .problem import Problem
-from .study import PATIENCE_SECONDS, Study
+from .study_file import StudyFile
 
 _STATE, _SCORES, _STUDY = "state.json", "scores.jsonl", "study.db"
-_REFRESH_SECONDS = 1.0  # between updates of the study
+_LARGEST_STATE = 1 << 31
 
 
-def search_locally(problem: Problem, folder: Path, bar: Bar) -> Archive:
+def search_locally(problem: Problem, folder: Path, bar: Bar, owner: str = "") -> Archive:
     """Search, or go on with a search that was cut off: of its scores only those under way then are lost.
 
     Scores are appended to `scores.jsonl` as they come, `state.json` holds the algorithm's state after its last whole
     generation, and `study.db` is for people to watch. Each generation takes the same time to put away, however many
-    went before.
+    went before. Scores that are not as they were written, and those after them, are taken again; a state that does not
+    agree with the scores is worked out again from them.
 
     Args:
         problem: what to search.
         folder: where.
         bar: over all architectures.
+        owner: whose search it is, which its files name.
 
     Raises:
-        UserError: a file there is damaged or cannot be written.
+        UserError: a file there cannot be written.
     """
+    journal = ScoreJournal(folder / _SCORES, owner, len(problem.space.layers), len(problem.space.choices))
     algorithm, archive = problem.algorithm(), problem.archive()
-    journal = ScoreJournal(folder / _SCORES)
-    done, told = _load_state(folder / _STATE, algorithm, journal)
+    done, told = _load_state(folder / _STATE, owner, algorithm, journal)
+    if told is None:  # what the algorithm made of the scores can be worked out again
+        algorithm, told = problem.algorithm(), 0
     archive.members = [problem.scored(*score) for score in journal.scores[:told]]
     bar.advance(by=told)
-    watched = _StudyFile(folder / _STUDY, archive, problem)
+    watched = StudyFile(folder / _STUDY, archive, problem)
     for generation in range(done, problem.settings.generations):
         genomes, started = algorithm.ask(), len(archive.members)
-        known = journal.scores[started:]
-        if [score.genome for score in known] != genomes[: len(known)]:
+        known = journal.scores[started : started + len(genomes)]
+        asked = [(genome, generation) for genome in genomes]
+        if [(score.genome, score.generation) for score in known] != asked[: len(known)]:
             journal.keep(started)  # from another machine, whose arithmetic differs in its last bits
             known = []
         archive.members += [problem.scored(*score) for score in known]
@@ -69,76 +70,65 @@ def search_locally(problem: Problem, folder: Path, bar: Bar) -> Archive:
         members = archive.members[started:]
         algorithm.tell(genomes, archive.minimised(members), archive.violations(members))
         journal.sync()
-        _save_state(folder / _STATE, generation + 1, len(archive.members), algorithm)
+        _save_state(folder / _STATE, owner, generation + 1, len(archive.members), algorithm, journal)
+    journal.keep(len(archive.members))
     watched.close()
     return archive
 
 
-def _save_state(path: Path, generations: int, told: int, algorithm: Algorithm) -> None:
-    write_atomic(path, json.dumps({"generations": generations, "told": told, "algorithm": algorithm.state()}))
+def _save_state(
+    path: Path, owner: str, generations: int, told: int, algorithm: Algorithm, journal: ScoreJournal
+) -> None:
+    state = {
+        "owner": owner,
+        "generations": generations,
+        "told": told,
+        "scores": journal.digest(told),
+        "algorithm": algorithm.state(),
+    }
+    write_atomic(path, json.dumps(state | {"digest": sha256_json(state)}))
 
 
-def _load_state(path: Path, algorithm: Algorithm, journal: ScoreJournal) -> tuple[int, int]:
-    """How many generations are done, and of how many scores the algorithm was told."""
-    if not path.exists():
-        return 0, 0
-    try:
-        state = json.loads(path.read_text())
-        algorithm.load_state(state["algorithm"])
-        done, told = int(state["generations"]), int(state["told"])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged: run the same command with --force search to start again") from None
-    if told > len(journal.scores):
-        raise UserError(
-            f"{path.with_name(_SCORES)} lacks scores: run the same command with --force search to start again"
+def _load_state(path: Path, owner: str, algorithm: Algorithm, journal: ScoreJournal) -> tuple[int, int | None]:
+    """How many generations are done, and of how many scores the algorithm was told.
+
+    Where the file and the scores do not agree, people are told, and the scores that are sound count alone: None then.
+    """
+    damage = [f"{path.with_name(_SCORES)} {journal.damage}"] if journal.damage else []
+    state: dict[str, Any] = {"generations": 0, "told": 0}
+    if path.exists() or path.is_symlink():
+        found = _read_state(path, owner, journal, algorithm)
+        if isinstance(found, str):
+            damage.append(f"{path} {found}")
+            state = {"generations": 0, "told": None}
+        else:
+            state = found
+    if damage:
+        console.print(
+            f"[yellow]{shown(' and '.join(damage))}: the search goes on from the {len(journal.scores):,} scores "
+            "that are as they were written[/]",
+            soft_wrap=True,
         )
-    return done, told
+    return state["generations"], state["told"]
 
 
-class _StudyFile:
-    """The study in an SQLite file that follows the archive."""
-
-    def __init__(self, path: Path, archive: Archive, problem: Problem) -> None:
-        self._path, self._archive, self._problem = path, archive, problem
-        self._engine = sql.create_engine(_url_of(path), connect_args={"timeout": PATIENCE_SECONDS})
-        self._study: Study | None = None
-        self._next = 0.0
-
-    def update(self, at_once: bool = False) -> None:
-        """Add the members that the study does not have yet; now and then is enough for people."""
-        if not at_once and time.monotonic() < self._next:
-            return
-        with self._writing():
-            if self._study is None:
-                self._study = self._open()
-            with self._engine.begin() as connection:
-                self._study.add(connection, self._archive.members[self._study.count(connection) :])
-        self._next = time.monotonic() + _REFRESH_SECONDS
-
-    def close(self) -> None:
-        """Bring it up to date, and let go of the file."""
-        self.update(at_once=True)
-        self._engine.dispose()
-
-    def _open(self) -> Study:
-        """The study that is there, or a new one where it holds what the archive does not."""
-        if self._archive.members and self._path.exists():
-            study = Study(self._engine, "search", self._archive, self._problem.space)
-            with self._engine.connect() as connection:
-                if study.count(connection) <= len(self._archive.members):
-                    return study
-        self._engine.dispose()
-        self._path.unlink(missing_ok=True)
-        return Study(self._engine, "search", self._archive, self._problem.space)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except (StorageInternalError, SQLAlchemyError):
-            raise UserError(f"cannot write {self._path}: is the disk full? Free some space and run again") from None
-
-
-def _url_of(path: Path) -> sql.URL:
-    """Of an SQLite file whatever its path holds: `?`, `%` and `#` mean something in the text of a URL."""
-    return sql.URL.create("sqlite", database=str(path))
+def _read_state(path: Path, owner: str, journal: ScoreJournal, algorithm: Algorithm) -> dict[str, Any] | str:
+    """The state, loaded into the algorithm; or what is wrong with it."""
+    try:
+        state = read_object(path, _LARGEST_STATE)
+        digest = state.pop("digest", None)
+    except UnreadableFile:
+        return "is damaged"
+    if digest is None:
+        return "does not say whose it is, as those of earlier versions"
+    if digest != sha256_json(state):
+        return "was changed"
+    if state["owner"] != owner:
+        return "is another search's"
+    if state["told"] > len(journal.scores) or state["scores"] != journal.digest(state["told"]):
+        return "counts scores that are not there"
+    try:
+        algorithm.load_state(state["algorithm"])
+    except (ValueError, KeyError, TypeError, RuntimeError):
+        return "does not fit the algorithm"
+    return state

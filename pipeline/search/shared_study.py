@@ -3,17 +3,19 @@
 Each generation is a list of tasks. Workers claim some, score them and record the scores; whoever finds a generation
 finished opens the next one. What a worker does is one transaction, so it is done or it is not, and a worker that is
 killed loses only what it was scoring: PostgreSQL frees its lock together with its connection, and tasks whose
-claimant has no lock are free for others.
+claimant has no lock are free for others. A task whose scoring killed several workers is given up, so that the others go
+on: its accuracy is NaN, and the search goes on as if it had never been asked for.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import sqlalchemy as sql
@@ -30,6 +32,9 @@ from .problem import Problem
 from .study import Study
 
 _POLL_SECONDS = 0.2
+# Of a task: it is claimed with others first and, when its worker was lost, alone, so that only what kills workers is
+# lost with them. That a machine is taken away in the middle of the same task four times is no chance to reckon with.
+_MOST_CLAIMS = 4
 _LOCKS = 2**31  # PostgreSQL locks pairs of 32-bit numbers
 _ARRIVALS = zlib.crc32(b"fairnas") % _LOCKS
 
@@ -65,10 +70,26 @@ _CLAIM = sql.text(
     WHERE study = :study AND generation = :generation AND position IN (
         SELECT position FROM fairnas_tasks AS task
         WHERE study = :study AND generation = :generation AND accuracy IS NULL
-        AND NOT EXISTS ({_LIVING} AND objid = task.worker)
+        AND claims BETWEEN :fewest AND :highest AND NOT EXISTS ({_LIVING} AND objid = task.worker)
         ORDER BY position LIMIT :most
     )
     RETURNING position, genome
+    """
+)
+
+_GIVE_UP = sql.text(
+    f"""
+    UPDATE fairnas_tasks AS task SET accuracy = 'NaN'
+    WHERE study = :study AND generation = :generation AND accuracy IS NULL AND claims >= :claims
+    AND NOT EXISTS ({_LIVING} AND objid = task.worker)
+    RETURNING genome
+    """
+)
+
+_RETURN = sql.text(
+    """
+    UPDATE fairnas_tasks SET claims = claims - 1, worker = NULL
+    WHERE study = :study AND worker = :worker AND accuracy IS NULL
     """
 )
 
@@ -109,6 +130,9 @@ def search_together(problem: Problem, storage: str, study: str, bar: Bar, start_
                 worker.open(generation)
                 worker.score(generation, bar)
             return worker.archive()
+        except KeyboardInterrupt:
+            worker.return_tasks()  # which this worker did not die of
+            raise
         finally:
             worker.leave()
 
@@ -176,17 +200,35 @@ class _Worker:
         with self._connection.begin():
             return self._archive_of(sql.true())
 
+    def return_tasks(self) -> None:
+        """Let others have what this worker claimed, as if it never had."""
+        with suppress(SQLAlchemyError), self._connection.begin():
+            self._hold_search()
+            self._connection.execute(_RETURN, {"study": self._name, "worker": self._id})
+
     def leave(self) -> None:
         """Let go of the database."""
         self._connection.close()
 
     def _claim(self, generation: int, most: int) -> list[_Task]:
-        """Take tasks that nobody alive is scoring: not all, so that workers come to the end together."""
-        key = {"study": self._name, "generation": generation, "lock": self._lock, "worker": self._id}
+        """Take tasks that nobody alive is scoring: not all, so that workers come to the end together.
+
+        Those that nobody has claimed come first, and then one whose worker was lost, alone.
+        """
+        key = {"study": self._name, "generation": generation, "lock": self._lock}
+        ours, again = key | {"worker": self._id}, {"fewest": 1, "highest": _MOST_CLAIMS - 1, "most": 1}
         with self._connection.begin():
             self._hold_search()
-            rows = self._connection.execute(_CLAIM, key | {"most": most})
-            return sorted(_Task(position, tuple(genome)) for position, genome in rows)
+            given_up = list(self._connection.execute(_GIVE_UP, key | {"claims": _MOST_CLAIMS}).scalars())
+            rows = list(self._connection.execute(_CLAIM, ours | {"fewest": 0, "highest": 0, "most": most}))
+            rows = rows or list(self._connection.execute(_CLAIM, ours | again))
+        for genome in given_up:
+            console.print(
+                f"[yellow]given up: {self._problem.space.architecture(tuple(genome))}, whose scoring was begun "
+                f"{_MOST_CLAIMS} times by workers that were lost[/]",
+                soft_wrap=True,
+            )
+        return sorted(_Task(position, tuple(genome)) for position, genome in rows)
 
     def _record(self, generation: int, tasks: Sequence[_Task], accuracies: Sequence[float]) -> None:
         """Keep scores, and show them in the study: of each task once, whoever else has scored it."""
@@ -219,7 +261,11 @@ class _Worker:
         query = sql.select(_TASKS.c.genome, _TASKS.c.generation, _TASKS.c.accuracy)
         query = query.where(_TASKS.c.study == self._name, which).order_by(_TASKS.c.generation, _TASKS.c.position)
         archive = self._problem.archive()
-        archive.members = [self._problem.scored(tuple(row[0]), *row[1:]) for row in self._connection.execute(query)]
+        archive.members = [
+            self._problem.scored(tuple(genome), generation, accuracy)
+            for genome, generation, accuracy in self._connection.execute(query)
+            if not math.isnan(accuracy)
+        ]
         return archive
 
     def _start_again(self) -> None:

@@ -72,7 +72,7 @@ def search(problem: Problem, satisfiability: list[Satisfiability], workspace: Wo
     settings = problem.settings
     with progress_bar("search", settings.generations * settings.population) as bar:
         if settings.storage is None:
-            archive = search_locally(problem, workspace.folder, bar)
+            archive = search_locally(problem, workspace.folder, bar, workspace.owner.key)
         else:
             archive = search_together(problem, settings.storage.get_secret_value(), study, bar, workspace.start_again)
     _write_results(settings, archive, satisfiability, workspace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from ...exporters.deeplab import Segmenter
+from .. import stopping
 from ..config import Section
 from ..console import progress_bar
+from ..diverged import Watch
 from ..runs import Workspace
 from ..schedule import make_scheduler
-from ..training import Metrics, to_device, training_device
+from ..training import Metrics, are_rows, to_device, training_device
 from .miou import Confusion
 from .scenes import IGNORED, Scenes, augmentation, eval_batches, train_batches
 
@@ -57,6 +60,7 @@ def train(name: str, segmenter: Segmenter, scenes: Scenes, recipe: Recipe, seed:
 
     Raises:
         Paused: the workspace's deadline has passed.
+        UserError: the training diverged, or the checkpoints of an unfinished one are damaged.
     """
     device = training_device()
     to_device(segmenter, device)
@@ -75,16 +79,29 @@ def train(name: str, segmenter: Segmenter, scenes: Scenes, recipe: Recipe, seed:
     checkpoint = workspace.checkpoint(recipe.checkpoint_seconds)
     metrics = Metrics(workspace.folder / "metrics.jsonl")
 
-    def state() -> dict[str, Any]:
+    watch = Watch(name, [f"Lower lr ({recipe.lr:g})"], segmenter)
+
+    def content() -> dict[str, Any]:
         return {"segmenter": segmenter.state_dict(), "optimizer": optimizer.state_dict(), "metrics": metrics.rows}
 
-    saved = checkpoint.load()
+    def state() -> dict[str, Any]:
+        watch.check_weights(f"epoch {len(metrics.rows)}")
+        return content()
+
+    def check(saved: Mapping[str, Any]) -> str | None:
+        rows = saved["metrics"]
+        if not are_rows(rows) or [row.get("epoch") for row in rows] != list(range(len(rows))):
+            return "does not hold the metrics of whole epochs"
+        return None if len(rows) <= recipe.epochs else f"is of epoch {len(rows)} of {recipe.epochs}"
+
+    saved = checkpoint.load(content(), check)
     if saved is not None:
         segmenter.load_state_dict(saved["segmenter"])
         optimizer.load_state_dict(saved["optimizer"])
         metrics.rows = saved["metrics"]
     segmenter.train()
-    with progress_bar(name, recipe.epochs * steps, len(metrics.rows) * steps) as bar:
+    progress = progress_bar(name, recipe.epochs * steps, len(metrics.rows) * steps)
+    with stopping.between_steps(), progress as bar:
         for epoch in range(len(metrics.rows), recipe.epochs):
             started, total = time.monotonic(), 0.0
             torch.manual_seed(_seed_of(seed, epoch))
@@ -98,8 +115,10 @@ def train(name: str, segmenter: Segmenter, scenes: Scenes, recipe: Recipe, seed:
                 loss = functional.cross_entropy(logits, labels.to(device), ignore_index=IGNORED)
                 loss.backward()
                 optimizer.step()
-                total += float(loss.detach())
-                bar.advance(f"loss {float(loss.detach()):.3f}")
+                value = float(loss.detach())
+                watch.check_loss(value, f"step {step + 1} of {steps} of epoch {epoch + 1}")
+                total += value
+                bar.advance(f"loss {value:.3f}")
             metrics.add(epoch=epoch, train_loss=total / steps, seconds=round(time.monotonic() - started, 2))
             metrics.write()
             checkpoint.save_if_due(state)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fairnas.pipeline import stopping
 
 from . import tiny
 from .processes import Processes, fairnas
@@ -31,6 +34,14 @@ def unbroken(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> 
             assert command.wait() == 0, command.output
             made.touch()
     return run
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts back what signals do, and forgets those that came."""
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in stopping.NUMBERS}
+    yield
+    stopping.forget(before)
 
 
 @pytest.fixture(scope="session")

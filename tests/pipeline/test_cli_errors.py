@@ -225,7 +225,7 @@ def test_a_corrupt_checkpoint(
     Checkpoint(path, 1.0).save({"step": 1})
     path.write_bytes(damage(path.read_bytes()))
     answer = command(*tiny.arguments(run))
-    assert_refused(answer, f"{path} is damaged: delete it")
+    assert_refused(answer, f"{path} is damaged: it is not what was written: delete it")
     assert stage not in tiny.manifest(run)["stages"]
     assert temporaries(run) == []
 

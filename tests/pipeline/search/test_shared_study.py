@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -157,3 +158,50 @@ def test_the_command_on_copies_of_a_run_folder(
         assert results(folder / "search") == results(unbroken / "search")
         texts = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
         assert not any(postgres.PASSWORD.encode() in text for text in texts)
+
+
+def test_a_task_that_kills_its_workers_is_given_up_alone(
+    storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its chunk mates are scored; a worker that comes later finds the same, though it never saw a death."""
+    alone = Curve()
+    run(problem(alone), tmp_path / "alone")
+    poison, died = alone.scored[5], 0  # of the first generation
+
+    def die_of_it(architecture: Architecture) -> None:
+        if architecture.choices == poison:
+            raise Killed
+
+    while True:
+        curve = Curve(die_of_it)
+        try:
+            run(problem(curve, storage=storage), tmp_path / f"worker-{died}", study="test-poison")
+            break
+        except Killed:
+            died += 1
+            assert died <= 4
+    assert died == 4
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("given up: ") == 1
+    assert "begun 4 times by workers that were lost" in told
+    found = tasks(storage, "test-poison")
+    assert len(found) == 40
+    assert sum(math.isnan(task.accuracy) for task in found) == 1
+    assert max(task.claims for task in found if not math.isnan(task.accuracy)) == 2  # those claimed together with it
+    late = Curve(die_of_it)
+    run(problem(late, storage=storage), tmp_path / "late", study="test-poison")
+    assert late.scored == []
+    assert results(tmp_path / "late") == results(tmp_path / f"worker-{died}")
+    assert len((tmp_path / "late" / "pareto.csv").read_text().splitlines()) == 1 + 39
+
+
+def test_a_worker_that_is_interrupted_gives_its_tasks_back(storage: str, tmp_path: Path) -> None:
+    def interrupt(_: Architecture) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(6):
+        with pytest.raises(KeyboardInterrupt):
+            run(problem(Curve(interrupt), storage=storage), tmp_path / "first", study="test-returned")
+    assert {task.claims for task in tasks(storage, "test-returned")} == {0}
+    run(problem(storage=storage), tmp_path / "again", study="test-returned")
+    assert results(tmp_path / "again") == results(run(problem(), tmp_path / "alone"))
