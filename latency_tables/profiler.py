@@ -28,6 +28,7 @@ from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision
 from .validation import validate, validation_networks
 
 _ASIDE = ".unsteady.jsonl"
+_JOURNALS = ("timings", "blocks", "networks", "networks-again")  # `timings` are of a table scaled from another device's
 
 Bars: TypeAlias = Callable[[str], AbstractContextManager[Progress | None]]
 """Opens a progress bar of a title."""
@@ -338,8 +339,9 @@ def _references(
 
 def _put_aside(folder: Path) -> None:
     """Rename the raw samples of a device that was not steady: read again, they would give the same table again."""
-    for journal in folder.glob("*.jsonl"):
-        if not journal.name.endswith(_ASIDE):
+    references = folder.glob("references-[0-9].jsonl")
+    for journal in [*(folder / f"{name}.jsonl" for name in _JOURNALS), *references]:  # other files are the user's
+        if journal.exists():
             journal.replace(journal.with_name(journal.stem + _ASIDE))
 
 

@@ -61,7 +61,7 @@ def test_a_device_that_was_slow_all_along_is_found_out_by_an_earlier_table(quiet
     verdict = judge(slow)
     assert verdict.state == "unvalidated"
     assert "references take 50.0% longer" in verdict.figure
-    assert quiet.created in verdict.figure
+    assert str(quiet.created) in verdict.figure
     assert "(limit 3%)" in verdict.figure
     assert "measure again with the same command" in verdict.figure
     with pytest.raises(LatencyError, match=r"references take 50.0% longer"):
@@ -190,7 +190,10 @@ def test_networks_are_timed_as_often_as_was_asked() -> None:
 
 
 def test_the_same_profile_of_an_unsteady_device_measures_again(tmp_path: Path) -> None:
+    (tmp_path / "notes.jsonl").write_text("the user's own")
     assert unsteady(profile(restless("net"), folder=tmp_path))
+    assert (tmp_path / "notes.jsonl").read_text() == "the user's own"
+    (tmp_path / "notes.jsonl").unlink()
     aside = {path.name for path in tmp_path.iterdir()}
     assert len(aside) == 7
     assert all(name.endswith(".unsteady.jsonl") for name in aside)
