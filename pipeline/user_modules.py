@@ -42,6 +42,7 @@ def _make(source: UserModel, writing: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):  # it says all once more when it is made in earnest
         os.dup2(nowhere, stream)
+    sys.stdout = sys.stderr = os.fdopen(nowhere, "w")
     with suppress(BaseException):
         torch.set_num_threads(1)  # the parent's other threads are not here
         build_any_network(source)
