@@ -98,7 +98,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callab
 def test_garbage_is_no_weights(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="it is no .safetensors file"):
+    with pytest.raises(UserError, match=r"it is no \.safetensors file"):
         check_weights_file(path, "retrain.weights: ")
 
 
