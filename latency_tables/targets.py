@@ -134,7 +134,7 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
     """The device of a target, not yet connected to; None where there is none and the target's table stands in.
 
     Raises:
-        LatencyError: the device needs an option that is missing or has no use for one, or more than one is attached.
+        LatencyError: the device lacks an option or has no use for one, or more than one is attached.
     """
     options = options or DeviceOptions()
     check_options(target, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -42,7 +43,9 @@ def _make(source: UserModel, writing: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):  # it says all once more when it is made in earnest
         os.dup2(nowhere, stream)
+    sys.stdout = sys.stderr = os.fdopen(nowhere, "w")
     with suppress(BaseException):
+        faulthandler.disable()
         torch.set_num_threads(1)  # the parent's other threads are not here
         build_any_network(source)
     os.write(writing, b"survived")

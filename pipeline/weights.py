@@ -70,9 +70,7 @@ def check_weights_file(path: Path, setting: str = "") -> None:
         with safe_open(path, "pt"):
             pass
     except UnreadableFile as error:
-        raise UserError(
-            f"{setting}there are no weights in {path}: {error}; give the path of a .safetensors file"
-        ) from None
+        raise UserError(f"{setting}cannot read weights: {error}; give the path of a .safetensors file") from None
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{setting}cannot read weights from {path}: it is no .safetensors file ({reason})") from None

@@ -138,7 +138,7 @@ def test_missing_weights_are_named_before_training(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "no.safetensors", "does not exist"), (tmp_path, "is a folder")):
         line = outcome(["retrain.init=weights", f"retrain.weights={path}"], load_config)
         assert line is not None
-        assert line.startswith(f"retrain.weights: there are no weights in {path}: {path} {reason}; give the path")
+        assert line.startswith(f"retrain.weights: cannot read weights: {path} {reason}; give the path")
 
 
 @pytest.mark.parametrize("auto", ["rand-m9-mstd0.5", "augmix-m3-w3", "original", "3a", "rand-m15-n2-mstd100-inc1"])

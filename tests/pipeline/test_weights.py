@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from fairnas.models import PUBLISHED, build_network
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.weights import load_weights
+from fairnas.pipeline.weights import check_weights_file, load_weights, stated_resolution
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -78,4 +81,36 @@ def test_files_of_other_formats_are_refused(tmp_path: Path, content: bytes) -> N
 
 
 def test_no_file(tmp_path: Path) -> None:
-    assert "cannot read weights from" in refused(tmp_path / "nowhere.safetensors", nn.Linear(2, 2))
+    assert "nowhere.safetensors does not exist" in refused(tmp_path / "nowhere.safetensors", nn.Linear(2, 2))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda _: None])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "w.safetensors"
+    make(path)
+    with pytest.raises(UserError, match=str(path)):
+        check_weights_file(path)
+    assert str(path) in refused(path, nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 100, (2**62).to_bytes(8, "little") + b"{}"])
+def test_garbage_is_no_weights(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"it is no \.safetensors file"):
+        check_weights_file(path, "retrain.weights: ")
+
+
+def test_the_resolution_is_what_is_said_beside_or_inside(tmp_path: Path) -> None:
+    tensors = {"x": torch.zeros(1)}
+    path = tmp_path / "weights.safetensors"
+    save_file(tensors, path)
+    assert stated_resolution(path) is None
+    save_file(tensors, path, metadata={"resolution": "96"})
+    assert stated_resolution(path) == 96
+    (tmp_path / "result.json").write_text(json.dumps({"resolution": 64}))
+    assert stated_resolution(path) == 64
+    assert stated_resolution(path.rename(tmp_path / "mine.safetensors")) == 96  # the result beside is of another file
+    save_file(tensors, tmp_path / "mine.safetensors", metadata={"resolution": "large"})
+    assert stated_resolution(tmp_path / "mine.safetensors") is None
