@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -312,7 +313,7 @@ class Run:
             return
         try:
             self._previous.exchange(stage.name, self._in_place(stage.name, stage.outputs))
-        except (OSError, UserError) as error:  # a full disk; they lie aside, and are found there
+        except (OSError, FairnasError) as error:  # a full disk; they lie aside, and are found there
             console.print(f"[yellow]{shown(stage.name)}: earlier results stay aside: {shown(error)}[/]", soft_wrap=True)
         else:
             console.print(f"[yellow]{shown(stage.name)}: earlier results are back in their place[/]", soft_wrap=True)
@@ -348,8 +349,9 @@ def _unfinished(folder: Path, files: list[str]) -> tuple[str, float]:
         seconds = float(before or 0)  # earlier versions wrote the key only
     except ValueError:
         seconds = 0.0
+    seconds = seconds if 0 <= seconds < math.inf else 0.0
     began, last = path.stat().st_mtime, max((folder / name).stat().st_mtime for name in files)
-    return key.strip(), max(0.0, seconds) + max(0.0, last - began)
+    return key.strip(), seconds + max(0.0, last - began)
 
 
 @lru_cache
