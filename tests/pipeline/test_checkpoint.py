@@ -90,7 +90,10 @@ def written(content: Any, seal: bytes = SEAL) -> bytes:
 
 
 def bytewise(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+    def damage(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
 
 
 def inside(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:

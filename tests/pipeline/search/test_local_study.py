@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 import optuna
 import pytest
-import sqlalchemy as sql
 from fairnas.models import Architecture
 from fairnas.pipeline.checkpoint import Owner
 from fairnas.pipeline.config import SearchConfig
@@ -22,6 +21,7 @@ from fairnas.pipeline.runs import Workspace
 from fairnas.pipeline.search import study_file
 from fairnas.pipeline.search.stage import check_constraints, search
 from fairnas.pipeline.search.study import Study
+from sqlalchemy.exc import OperationalError
 
 from .problems import SPACE, Curve, Killed, killed_after, problem, results, run
 
@@ -248,7 +248,7 @@ def sqlite_error(code: int) -> Callable[..., Any]:
     error.sqlite_errorcode = code
 
     def fail(*_: Any) -> Any:
-        raise sql.exc.OperationalError("INSERT", None, error)
+        raise OperationalError("INSERT", None, error)
 
     return fail
 
