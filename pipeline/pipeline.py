@@ -557,7 +557,7 @@ class Pipeline:
             "images": {part: len(getattr(self.dataset, part)) for part in ("full_train", "heldout", "val")},
             "stages": {stage: stages[stage]["key"] for stage in on_the_way},
             # Each may have been made elsewhere, and by another version, than the export.
-            "made_by": {stage: _maker(stages[stage]) for stage in on_the_way},
+            "made": {stage: _maker(stages[stage]) for stage in on_the_way},
             "config_digest": sha256_json(self.config.model_dump(mode="json")),
             "commit": commit(),
             "versions": versions(),

@@ -90,7 +90,10 @@ def written(content: Any, seal: bytes = SEAL) -> bytes:
 
 
 def bytewise(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+    def damage(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
 
 
 def inside(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -177,8 +180,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "tensor_other_shape": state(lambda saved: network(saved).update({first(saved): torch.zeros(3)})),
     "tensor_other_type": state(lambda saved: network(saved).update({first(saved): "weights"})),
     "tensor_double": state(lambda saved: network(saved).update({first(saved): network(saved)[first(saved)].double()})),
-    "tensor_nan": state(lambda saved: network(saved)[first(saved)].view(-1)[:1].fill_(float("nan"))),
-    "tensor_inf": state(lambda saved: network(saved)[first(saved)].view(-1)[:1].fill_(float("inf"))),
+    "tensor_nan": state(lambda saved: network(saved)[first(saved)].fill_(float("nan"))),
+    "tensor_inf": state(lambda saved: network(saved)[first(saved)].fill_(float("inf"))),
     "optimizer_null": state(lambda saved: saved.update(optimizer=None)),
     "optimizer_groups": state(lambda saved: saved["optimizer"].update(param_groups=[])),
     "optimizer_slots": state(lambda saved: saved["optimizer"]["state"].update({10**5: {}})),

@@ -81,7 +81,7 @@ def test_the_lineage_says_who_trained_and_who_exported(monkeypatch: pytest.Monke
     own = SimpleNamespace(run=SimpleNamespace(manifest={"stages": stages}), dataset=images, config=load_config("tiny"))
     lineage = Pipeline._lineage(cast(Pipeline, own), "retrain/x", {})
     assert lineage["commit"] == "of export"
-    assert lineage["made_by"] == {
+    assert lineage["made"] == {
         "supernet": {"commit": "of training", "versions": {"torch": "1"}, "machine": {"processor": "theirs"}},
         "retrain/x": {},
     }
