@@ -490,7 +490,7 @@ def targets(as_json: JsonOption = False) -> None:
         print(json.dumps({"targets": known_targets(), "tables": known_tables()}, indent=1))
         return
     _table(False, known_targets(), ("name", "title", "measured by", "table"))
-    _table(False, known_tables(), ("table", "device", "kind", "precision", "error", "age", "state"))
+    _table(False, known_tables(), ("table", "device", "runtime", "kind", "precision", "error", "age", "state"))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from math import inf
 import numpy as np
 
 from ...models import SearchSpace
+from ..errors import UserError
 from .choice_program import largest, solve
 from .costs import SpaceCosts
 from .quantities import COSTS
@@ -79,7 +80,7 @@ def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceC
     """Put numbers to the constraints on costs. The median is over 1,001 architectures drawn with a fixed seed.
 
     Raises:
-        KeyError: a quantity that was not tabulated for this space.
+        UserError: nothing prices a quantity for this space.
     """
     rng = np.random.default_rng(0)
     sample = rng.integers(len(space.choices), size=(1001, len(space.layers)))
@@ -88,6 +89,8 @@ def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceC
         if constraint.quantity not in COSTS:
             continue
         quantity = constraint.quantity
+        if quantity not in costs.per_choice:
+            raise UserError(f"{constraint} cannot be kept: nothing prices {quantity} here; drop that limit")
         smallest = solve(costs, {}, minimise=quantity)
         assert smallest is not None  # without limits there is a network
         median = float(np.median([costs.of(genome)[quantity] for genome in sample]))
