@@ -155,6 +155,9 @@ class Predictor:
         for error in (factor and factor.error, validation and validation.p90, calibration and calibration.loo_p90):
             if error is not None:
                 return error
+        if validation and validation.loo_p90 is not None and validation.sum_error is not None:
+            # A scaled table: how well its blocks are known, and what whole networks may add to their sum.
+            return math.hypot(validation.loo_p90, validation.sum_error)
         return UNCHECKED_ERROR
 
     def _measured(self, block: Block) -> Price:

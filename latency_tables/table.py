@@ -168,6 +168,8 @@ class Validation(_Strict):
         spearman: rank correlation of prediction and measurement.
         remeasure_spearman: rank correlation of two measurements of the same networks: the ceiling.
         spearman_gap_interval: bootstrap interval (95%) of the ceiling less `spearman`.
+        sum_error: by how much whole networks differed from the sums of their blocks on the device that a scaled table
+            came from, at most.
         loo_mape: mean error of each block as priced by a fit to all the others.
         loo_p90: the error that 90% of those stay below.
         grouped_mape: the same with whole groups of blocks held out, as new shapes would be.
@@ -196,6 +198,7 @@ class Validation(_Strict):
     spearman: Rank | None = None
     remeasure_spearman: Rank | None = None
     spearman_gap_interval: tuple[Finite, Finite] | None = None
+    sum_error: Error | None = None
     loo_mape: Error | None = None
     loo_p90: Error | None = None
     grouped_mape: Error | None = None

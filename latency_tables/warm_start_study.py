@@ -375,8 +375,9 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     ]
     draws = devices[next(iter(devices))][counts[0]]["draws"]
     text = (
-        f"Whole networks of NAS-Bench-201 on a device that is left out (mean over {draws} draws, ours / regression on "
-        "multiply-adds with the same timings; relative error over networks whose output depends on the input):\n\n"
+        "What `--from` does to blocks is tested by the second table; this one tests mixtures of several known devices, "
+        f"for whole networks of NAS-Bench-201 on a device that is left out (mean over {draws} draws, ours / regression "
+        "on multiply-adds with the same timings; relative error over networks whose output depends on the input):\n\n"
         + _markdown(["device", "timings", "Spearman", "mean error"], rows)
     )
     host = results.get("host")

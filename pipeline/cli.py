@@ -144,6 +144,10 @@ def profile(
         str | None, typer.Option("--from", metavar="TABLE", help="Scale this table by a few timings instead.")
     ] = None,
     timings: Annotated[int, typer.Option(help="How many timings scale the table of --from.", min=4)] = 20,
+    scale_by: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Scale the table of --from by networks timed elsewhere: name,latency_ms."),
+    ] = None,
     sustained: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Run each MODEL that long: what heat leaves of its speed.")
     ] = None,
@@ -169,6 +173,12 @@ def profile(
     from ..latency_tables import DeviceOptions, Plan, Rounds
     from . import profile as profiling
 
+    if scale_by is not None:
+        if warm_start_from is None or models:
+            raise UserError("--scale-by goes with --from TABLE, and without models")
+        summary = profiling.factor_table(warm_start_from, scale_by, resolution, width, classes, out)
+        _answer(as_json, summary, profiling.in_words(summary))
+        return
     options = DeviceOptions(serial, host, threads, cpus, ort_aar, listen, port, announce)
     how_often = Rounds(least=min(20, rounds), most=rounds)
     if models:

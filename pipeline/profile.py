@@ -30,7 +30,7 @@ from ..latency_tables import (
     profile_space,
 )
 from ..latency_tables.onnx_files import fixed_shapes, load_fixed
-from ..models import get_space
+from ..models import PUBLISHED, Architecture, Block, get_space
 from .console import console, sample_bar
 from .errors import UserError
 
@@ -116,6 +116,38 @@ def scale_table(
                     device, table, space, resolution, num_classes, plan, folder=folder, bars=sample_bar
                 )
             return _saved(table, folder, started)
+
+
+def factor_table(
+    base: str, measurements: Path, resolution: int, width: float, num_classes: int, out: Path | None
+) -> dict[str, Any]:
+    """Scale a table by whole networks that somebody timed, into `OUT/table.json`; nothing is measured here.
+
+    Returns:
+        What was found, see `_summary`.
+
+    Raises:
+        UserError: no `--out`, or a name that is no network of ours.
+    """
+    from ..latency_tables.network_factor import read_measurements, with_network_factor
+
+    started = time.monotonic()
+    if out is None:
+        raise UserError("--scale-by needs --out FOLDER, where the scaled table is written")
+    measured = read_measurements(measurements)
+    networks: dict[str, tuple[Block, ...]] = {}
+    for name in measured:
+        try:
+            architecture = PUBLISHED[name] if name in PUBLISHED else Architecture.parse(name)
+            space = get_space(architecture.space).scaled(width)
+            networks[name] = space.blocks(architecture, resolution, num_classes)
+        except ValueError as error:
+            raise UserError(f"{measurements}: '{name}' is no network of ours: {error}") from None
+    table = with_network_factor(
+        load_table(base), networks, measured, f"{len(measured)} networks of {measurements.name}"
+    )
+    with _held(out):
+        return _saved(table, out, started)
 
 
 def _held(folder: Path) -> AbstractContextManager[None]:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fairnas.latency_tables import LatencyTable, list_tables, load_table
+from fairnas.latency_tables import LatencyTable, Predictor, list_tables, load_table
 from fairnas.latency_tables.runtimes import is_of_runtime, runtime_family, runtime_warning
 from fairnas.latency_tables.table import BlockLatency
+from fairnas.models import PUBLISHED, get_space
+from fairnas.pipeline.errors import UserError
+from fairnas.pipeline.profile import factor_table
 from fairnas.pipeline.targets import known_tables
 
 
@@ -95,3 +98,22 @@ def test_a_table_of_tensorflow_lite_warns_beside_onnx_only() -> None:
         "where they may take more or less time"
     )
     assert "a runtime that its source does not name" in str(runtime_warning(load_table("note10"), "onnx"))
+
+
+def test_a_table_is_scaled_by_networks_that_somebody_timed(tmp_path: Path) -> None:
+    times = tmp_path / "times.csv"
+    times.write_text("name,latency_ms\nfairnas_a,50\nfairnas_b,43\nfairnas_c,40\n")
+    summary = factor_table("pixel1", times, 224, 1.0, 1000, tmp_path / "out")
+    table = load_table(tmp_path / "out" / "table.json")
+    assert summary["path"] == str(tmp_path / "out" / "table.json")
+    assert summary["state"] == "fitted"
+    assert table.network_factor
+    assert table.network_factor.n == 3
+    space = get_space("b")
+    assert Predictor(table).predict(space.blocks(PUBLISHED["fairnas_a"], 224)).latency_ms == pytest.approx(50, rel=0.03)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["table.json"]
+    times.write_text("name,latency_ms\nfairnas_a,50\nresnet50,43\nfairnas_c,40\n")
+    with pytest.raises(UserError, match="'resnet50' is no network of ours"):
+        factor_table("pixel1", times, 224, 1.0, 1000, tmp_path / "out")
+    with pytest.raises(UserError, match="needs --out"):
+        factor_table("pixel1", times, 224, 1.0, 1000, None)
