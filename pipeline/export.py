@@ -47,7 +47,7 @@ from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
 from .subject import EVAL_BATCH, Subject
 
-VERSION = 2
+VERSION = 3
 LOOKED_AT = 16  # images on which layers are compared one by one
 OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")
 PACKAGES = (

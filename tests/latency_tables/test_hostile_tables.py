@@ -74,8 +74,7 @@ def _changed(content: dict[str, Any], rng: random.Random) -> Any:
     # As often a place of the table as one of its hundreds of block times.
     places = [place for place in _places(content) if place and place[0] != "sha256"]
     few = [place for place in places if place[0] != "blocks" or len(place) < 2]
-    chosen = rng.choice(rng.choice([places, few]))
-    above, key = chosen[:-1], chosen[-1]
+    *above, key = list(rng.choice(rng.choice([places, few])))
     holder: Any = content
     for step in above:
         holder = holder[step]
