@@ -171,6 +171,8 @@ class LatencyRecord(_Part):
         latency_ms: the prediction, or the shortest run.
         low_ms: 90% of such predictions end between this
         high_ms: and this.
+        runtime: what ran the blocks that the table is of.
+        other_runtime: whether that is another one than the file runs in: then the file's own time is not known.
         table_kind: of the table.
         table_state: what the table's check said.
         extrapolated: whether some block lies outside the sizes that were measured.
@@ -187,6 +189,8 @@ class LatencyRecord(_Part):
     latency_ms: Milliseconds
     low_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     high_ms: Milliseconds | None = None
+    runtime: str | None = None
+    other_runtime: bool | None = None
     table_kind: Literal["measured", "scaled", "fitted"] | None = None
     table_state: Literal["validated", "fitted", "unvalidated", "failed"] | None = None
     extrapolated: bool | None = None

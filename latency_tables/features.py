@@ -19,6 +19,7 @@ FEATURES = {
     "activated_elements": "elements written by dense convolutions with an activation",
     "linear_elements": "elements written by dense convolutions without one",
     "depthwise_elements": "elements read and written by depthwise convolutions",
+    "depthwise_elements_beyond_512kb": "those of a block beyond 512 KB: what leaves a phone's L2 cache in between",
     "residual_elements": "elements added by the skip connection",
     "dense_weights": "weights of dense convolutions, each read once per image",
     "weights_beyond_1mb": "32-bit weights of a block's dense convolutions beyond 1 MB, a small board's whole L2 cache",
@@ -35,6 +36,7 @@ Features: TypeAlias = dict[str, int]
 """Amounts of some `FEATURES`; those that are not named are 0."""
 
 _WEIGHTS_IN_1MB = 2**20 // 4
+_ELEMENTS_IN_512KB = 2**19 // 4
 
 
 def block_features(block: Block) -> Features:
@@ -43,7 +45,16 @@ def block_features(block: Block) -> Features:
     relu and relu6 are clamps that runtimes fuse into the convolution: they have no feature, and cost what they cost in
     the measured blocks. Swish has none because no measured block has it: its blocks cannot be priced with these.
     """
-    return dict.fromkeys(FEATURES, 0) | _operators(block)
+    swished = activated_elements(block) if block.activation == "hswish" else 0
+    return dict.fromkeys(FEATURES, 0) | _operators(block) | {"hswish_elements": swished}
+
+
+def activated_elements(block: Block) -> int:
+    """Elements that go through the block's activation; those inside squeeze-and-excitation are too few to count."""
+    if block.kind in ("conv", "classifier"):
+        return block.out_channels * block.out_resolution**2
+    after_expansion = block.hidden_channels * block.resolution**2 if block.kind == "mbconv" else 0
+    return after_expansion + block.hidden_channels * block.out_resolution**2
 
 
 def _operators(block: Block) -> Features:
@@ -129,6 +140,7 @@ def inverted_residual(
         {
             "depthwise_madds": after * kernel**2,
             "depthwise_elements": before + after,
+            "depthwise_elements_beyond_512kb": max(0, before + after - _ELEMENTS_IN_512KB),
             "operators": 1,
         },
         convolution(hidden, out_channels, out_resolution, groups=groups, activated=False),

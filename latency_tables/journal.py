@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,8 +12,15 @@ from math import inf
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..common.errors import UnreadableFile
+from ..common.reading import parse_json, read_bytes
+from ..common.text import plain
 from .device import Conditions, Fingerprint, Sample
 from .errors import LatencyError
+
+_BEGINNING = b'{"fingerprint": '  # of every journal: what begins otherwise is somebody's own file
+_LARGEST_FILE = 1 << 30
+_CHECK = "crc32"
 
 
 class Journal:
@@ -22,13 +31,16 @@ class Journal:
     (earlier versions wrote no `others`). A last line that was cut off is dropped. Samples count only for the model that
     had the same content when they were taken.
 
+    Each line also carries `crc32`, of all lines up to it, so that a changed digit or a lost line is noticed. Files of
+    earlier versions have none, and are believed as far as they were written without.
+
     Args:
         path: the file; None keeps everything in memory.
         fingerprint: of the device that measures now.
         models: digest of each model by name.
 
     Raises:
-        LatencyError: the file holds measurements of another device, or is damaged.
+        LatencyError: the file holds measurements of another device, is damaged, or is no journal; it is left alone.
     """
 
     def __init__(self, path: Path | None, fingerprint: Fingerprint, models: Mapping[str, str]) -> None:
@@ -36,6 +48,7 @@ class Journal:
         self.verified: set[str] = set()
         self.conditions: list[Conditions] = []
         self._models: dict[str, str] = {}
+        self._check: int | None = None
         self._fingerprint, self._file = fingerprint, None
         if path is not None:
             self._read(path)
@@ -83,7 +96,8 @@ class Journal:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file:
-            self._file.write(json.dumps(line) + "\n")
+            self._check = _checked(line, self._check)
+            self._file.write(json.dumps({**line, _CHECK: f"{self._check:08x}"}) + "\n")
 
     def _use_models(self, models: Mapping[str, str]) -> None:
         for name, digest in models.items():
@@ -94,25 +108,44 @@ class Journal:
 
     def _reopen(self, path: Path) -> TextIO:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a", encoding="utf-8")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
 
     def _read(self, path: Path) -> None:
+        if path.is_symlink():
+            raise LatencyError(f"{plain(str(path))} is a link: raw samples are not written through one; remove it")
         if not path.exists():
             return
-        content = path.read_bytes()
+        try:
+            content = read_bytes(path, _LARGEST_FILE)
+        except UnreadableFile as error:
+            raise LatencyError(f"raw samples cannot be read: {error}") from None
+        if not content.startswith(_BEGINNING[: len(content)]):
+            raise LatencyError(
+                f"{plain(str(path))} holds no raw samples of fairnas: it is left as it is; move it away, or name "
+                "another place with --out"
+            )
         whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                self._take(json.loads(line))
-            except (ValueError, TypeError, AttributeError) as error:
-                if isinstance(error, LatencyError):
-                    raise LatencyError(f"{path}: {error}") from None
-                raise LatencyError(f"{path}, line {number} is damaged: delete the file to measure again") from None
+                self._take(parse_json(line.decode(), "the line"))
+            except LatencyError as error:
+                raise LatencyError(f"{plain(str(path))}: {error}") from None
+            except (ValueError, TypeError, AttributeError, OverflowError):
+                raise LatencyError(
+                    f"{plain(str(path))}, line {number} is damaged: delete the file to measure again"
+                ) from None
+        if len(whole) < len(content):
+            os.truncate(path, len(whole))
 
-    def _take(self, line: Mapping[str, Any]) -> None:
+    def _take(self, line: dict[str, Any]) -> None:
+        said = line.pop(_CHECK, None)
+        if said is not None:
+            self._check = _checked(line, self._check)
+            if said != f"{self._check:08x}":
+                raise ValueError("changed")
+        elif self._check is not None:
+            raise ValueError("a line without a check after one with it")
         ((kind, value),) = line.items()
         if kind == "fingerprint":
             self._compare(value, self._fingerprint)
@@ -136,6 +169,11 @@ class Journal:
                 f"measured with {changed} {before.get(changed)!r}, now it is {now.get(changed)!r}: "
                 "measurements of different devices are never mixed; choose another folder, or delete the file"
             )
+
+
+def _checked(line: Mapping[str, Any], before: int | None) -> int:
+    """The check of a line and of those before it."""
+    return zlib.crc32(json.dumps(line).encode(), before or 0)
 
 
 def _sound(sample: Sample) -> Sample:

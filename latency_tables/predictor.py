@@ -6,15 +6,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from ..models import Block
 from .errors import LatencyError
 from .features import FEATURES, block_features, block_sizes, shape, size_group
-from .table import FittedModel, LatencyTable
+from .table import LONGEST_MS, SHORTEST_MS, FittedModel, LatencyTable
 
 UNCHECKED_ERROR = 0.4
 """Relative error where nothing was checked: on one server CPU networks took up to 40% longer than their blocks."""
 
+_NINE_IN_TEN = NormalDist().inv_cdf(0.95)  # standard deviations on either side of the mean
 _EXTRAPOLATED = 2.0  # times as uncertain as blocks of new shapes within the measured sizes
 
 
@@ -49,15 +51,23 @@ class Prediction:
     high_ms: float
     extrapolated: bool
 
+    def chance_within(self, limit_ms: float) -> float:
+        """The chance that a measurement keeps a limit: errors are taken as normal, 90% of them inside the interval."""
+        if self.high_ms <= self.latency_ms:
+            return float(self.latency_ms <= limit_ms)
+        spread = (self.high_ms - self.latency_ms) / _NINE_IN_TEN
+        return NormalDist().cdf((limit_ms - self.latency_ms) / spread)
+
 
 class Predictor:
     """Predicts with one table; blocks it has priced before are only looked up.
 
     Args:
-        table: the table to predict with; its calibration is applied.
+        table: the table to predict with; its calibration and its network factor are applied.
 
     Attributes:
         fixed_ms: added once per network; negative where blocks measured alone repeat a cost that a network has once.
+        network_factor: what the sum of that and of the blocks' prices is multiplied by.
 
     Raises:
         LatencyError: the table is fitted over features that this version does not know.
@@ -67,6 +77,7 @@ class Predictor:
         self.table = table
         calibration = table.calibration
         self.fixed_ms = calibration.intercept_ms if calibration else 0.0
+        self.network_factor = table.network_factor.factor if table.network_factor else 1.0
         self._slope = calibration.slope if calibration else 1.0
         self._cold_share = calibration.cold_share if calibration else 0.0
         self._prices: dict[Block, Price] = {}
@@ -77,7 +88,7 @@ class Predictor:
             )
 
     def price(self, block: Block) -> Price:
-        """What a block costs inside a network, on the table's device.
+        """What a block adds to a network on the table's device, before `network_factor`.
 
         Raises:
             LatencyError: the table cannot price this block.
@@ -85,11 +96,16 @@ class Predictor:
         price = self._prices.get(block)
         if price is None:
             price = self._fitted(block, self.table.model) if self.table.model else self._measured(block)
+            if not SHORTEST_MS <= price.latency_ms <= LONGEST_MS:
+                raise LatencyError(
+                    f"latency table {self.table.name} prices block {block.signature} at {price.latency_ms:.3g} ms, "
+                    "which no block takes: measure the device again with `fairnas profile`"
+                )
             self._prices[block] = price
         return price
 
     def predict(self, blocks: Sequence[Block]) -> Prediction:
-        """What a network costs: the sum of its blocks, and `fixed_ms`.
+        """What a network costs: the sum of its blocks and `fixed_ms`, times `network_factor`.
 
         The interval of a measured table comes from whole networks that it predicted, and from how much sessions differ:
         what is measured later is measured in another one. That of a fitted table comes from
@@ -100,10 +116,24 @@ class Predictor:
             LatencyError: the table cannot price one of the blocks.
         """
         prices = [self.price(block) for block in blocks]
-        latency_ms = self.fixed_ms + sum(price.latency_ms for price in prices)
-        half = latency_ms * self._network_error() if self.table.blocks else _half_width(blocks, prices)
+        latency_ms = self.network_factor * (self.fixed_ms + sum(price.latency_ms for price in prices))
+        if not latency_ms > 0:
+            raise LatencyError(
+                f"latency table {self.table.name} predicts {latency_ms:.3g} ms for a network, which none takes: it was "
+                "calibrated on much larger ones; measure the device again with `fairnas profile`"
+            )
+        if self.table.blocks:
+            half = latency_ms * self._network_error()
+        else:
+            half = math.hypot(self.network_factor * _half_width(blocks, prices), latency_ms * self.common_error)
         low_ms = max(latency_ms - half, 0.0)
         return Prediction(latency_ms, low_ms, latency_ms + half, any(price.extrapolated for price in prices))
+
+    @property
+    def common_error(self) -> float:
+        """What all blocks of a fitted table's networks are wrong by together, relative, with probability 90%."""
+        factor = self.table.network_factor
+        return factor.error if factor else 0.0
 
     def check_covers(self, blocks: Iterable[Block]) -> None:
         """Refuse a table that cannot price everything it is about to be used for.
@@ -123,10 +153,15 @@ class Predictor:
 
     def _network_error(self) -> float:
         validation, calibration, steadiness = self.table.validation, self.table.calibration, self.table.steadiness
+        factor = self.table.network_factor
         scatter = validation.scatter_p90 if validation and steadiness else None
-        for error in (scatter, validation and validation.p90, calibration and calibration.loo_p90):
+        checked = scatter, validation and validation.p90, calibration and calibration.loo_p90
+        for error in (factor and factor.error, *checked):
             if error is not None:
                 return math.hypot(error, steadiness.session_error if steadiness else 0.0)
+        if validation and validation.loo_p90 is not None and validation.sum_error is not None:
+            # A scaled table: how well its blocks are known, and what whole networks may add to their sum.
+            return math.hypot(validation.loo_p90, validation.sum_error)
         return UNCHECKED_ERROR
 
     def _measured(self, block: Block) -> Price:
@@ -140,18 +175,17 @@ class Predictor:
         return Price(self._slope * alone, extrapolated=False, error=self._network_error())
 
     def _fitted(self, block: Block, model: FittedModel) -> Price:
-        squeezed = any(sizes.get("squeeze_channels", (0, 0))[1] for sizes in model.measured_ranges.values())
-        if block.activation in ("swish", "hswish") or (block.se_ratio and not squeezed):
-            part = "Swish" if squeezed else "squeeze-and-excitation and Swish"
+        lacking = _lacking(block, model)
+        if lacking:
             raise LatencyError(
                 f"latency table {self.table.name} cannot price block {block.signature}: it was fitted to blocks "
-                f"without {part}; search a plain network, or use a table measured on the device"
+                f"without {lacking}; search a plain network, or use a table measured on the device"
             )
         features = block_features(block)
         latency_ms = sum(coefficient * features[name] for name, coefficient in model.coefficients.items())
-        ranges = model.measured_ranges.get(size_group(block))
-        inside = ranges is not None and all(
-            ranges[name][0] <= size <= ranges[name][1] for name, size in block_sizes(block).items()
+        ranges = model.measured_ranges.get(size_group(block), {})
+        inside = all(
+            name in ranges and ranges[name][0] <= size <= ranges[name][1] for name, size in block_sizes(block).items()
         )
         return Price(latency_ms, extrapolated=not inside, error=self._fitted_error(block, model, inside))
 
@@ -166,6 +200,18 @@ class Predictor:
         if shape(block) in model.measured_shapes and validation.loo_p90 is not None:
             return validation.loo_p90
         return validation.grouped_p90
+
+
+def _lacking(block: Block, model: FittedModel) -> str | None:
+    """What a block has that none of the measured ones had, in words."""
+    squeezed = any(sizes.get("squeeze_channels", (0, 0))[1] for sizes in model.measured_ranges.values())
+    swished = model.coefficients.get("hswish_elements", 0) > 0
+    lacking = [
+        *(["squeeze-and-excitation"] if block.se_ratio and not squeezed else []),
+        *(["Swish"] if block.activation == "swish" else []),
+        *(["hard-Swish"] if block.activation == "hswish" and not swished else []),
+    ]
+    return " and ".join(lacking) or None
 
 
 def _half_width(blocks: Sequence[Block], prices: Sequence[Price]) -> float:

@@ -6,13 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..common.errors import UnreadableFile
 from ..common.files import write_atomic, write_json
+from ..common.reading import read_object
+from ..common.text import plain
 from .device import Sample
 from .errors import LatencyError
 
@@ -20,12 +24,19 @@ SCHEMA_VERSION = 2
 SCHEMA_FILE = Path(__file__).with_name("table.schema.json")
 _TABLES_FOLDER = Path(__file__).parent / "tables"
 
-Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Times from a nanosecond to nearly three hours: with what lies beyond, sums and ratios overflow or vanish.
+SHORTEST_MS, LONGEST_MS = 1e-6, 1e7
+Milliseconds = Annotated[float, Field(ge=SHORTEST_MS, le=LONGEST_MS)]
+Finite = Annotated[float, Field(ge=-LONGEST_MS, le=LONGEST_MS)]
+Coefficient = Annotated[float, Field(ge=0, le=1e4)]
 Precision: TypeAlias = Literal["fp32", "int8"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Error = Annotated[float, Field(ge=0, le=1e6)]
+Rank = Annotated[float, Field(ge=-1, le=1)]
+Figures: TypeAlias = dict[str, int | Finite]
 
 _LONGEST_LINE = 160
+_LARGEST_FILE = 16 << 20  # a table of 10,000 blocks has 2 MB
 
 
 class _Strict(BaseModel):
@@ -120,9 +131,16 @@ class FittedModel(_Strict):
         measured_shapes: of which shapes blocks were measured (see `features.shape`); others are less certain.
     """
 
-    coefficients: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    coefficients: dict[str, Coefficient]
     measured_ranges: dict[str, dict[str, tuple[int, int]]]
     measured_shapes: list[str] = Field(default_factory=list)
+
+    @field_validator("coefficients")
+    @classmethod
+    def _costs_something(cls, coefficients: dict[str, float]) -> dict[str, float]:
+        if not any(coefficients.values()):
+            raise ValueError("none is above 0: every block would cost nothing")
+        return coefficients
 
 
 class NetworkLatency(_Strict):
@@ -144,16 +162,34 @@ class Calibration(_Strict):
         loo_p90: the error that 90% of those stay below.
     """
 
-    intercept_ms: Annotated[float, Field(allow_inf_nan=False)]
-    slope: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    intercept_ms: Finite
+    slope: Annotated[float, Field(ge=1e-6, le=1e6)]
     cold_share: Share = 0.0
     networks: Annotated[list[NetworkLatency], Field(min_length=1)]
     loo_mape: Error | None = None
     loo_p90: Error | None = None
 
 
-class Validation(BaseModel):
+class NetworkFactor(_Strict):
+    """What a table's predictions are multiplied by, from whole networks that somebody measured.
+
+    Attributes:
+        factor: what the networks took, as a share of what their blocks' prices add up to.
+        n: how many there were.
+        error: what 90% of further networks stay within after that, relative, as far as these tell.
+        source: who measured which networks.
+    """
+
+    factor: Annotated[float, Field(ge=1e-3, le=1e3)]
+    n: Annotated[int, Field(ge=1)]
+    error: Error
+    source: str
+
+
+class Validation(_Strict):
     """How well a table was checked. All errors are absolute and relative to what was measured.
+
+    What is not named here is refused: figures stand beside the gate's verdict in reports, and must not pass for it.
 
     Attributes:
         by: what was held out of what.
@@ -168,14 +204,24 @@ class Validation(BaseModel):
         spearman: rank correlation of prediction and measurement.
         remeasure_spearman: rank correlation of two measurements of the same networks: the ceiling.
         spearman_gap_interval: bootstrap interval (95%) of the ceiling less `spearman`.
+        sum_error: by how much whole networks differed from the sums of their blocks on the device that a scaled table
+            came from, at most.
         loo_mape: mean error of each block as priced by a fit to all the others.
         loo_p90: the error that 90% of those stay below.
         grouped_mape: the same with whole groups of blocks held out, as new shapes would be.
         grouped_p90: the error that 90% of those stay below.
         grouped_bias: mean signed error of the same.
+        groups: how many there were.
+        fit_mape: mean error of the fit on what it was fitted to.
+        fit_p90: the error that 90% of those stay below.
+        nested_mape: mean error of held-out groups where the features, too, were chosen without them.
+        nested_p90: the error that 90% of those stay below.
+        choice_blocks: the same figures over the blocks that networks repeat.
+        kinds: the same figures for each kind of block.
+        with_grouped_convolutions: the same with grouped convolutions, which no table prices.
+        rest_of_fbnet: a network without its blocks, predicted and measured.
+        nasbench201: how the table does on whole networks of that space.
     """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
     by: str
     n: Annotated[int, Field(ge=1)]
@@ -185,15 +231,26 @@ class Validation(BaseModel):
     within_5: Share | None = None
     within_10: Share | None = None
     interval_coverage: Share | None = None
-    bias_before: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
-    remeasure_spearman: Annotated[float, Field(ge=-1, le=1)] | None = None
-    spearman_gap_interval: tuple[float, float] | None = None
+    bias_before: Finite | None = None
+    spearman: Rank | None = None
+    remeasure_spearman: Rank | None = None
+    spearman_gap_interval: tuple[Finite, Finite] | None = None
+    sum_error: Error | None = None
     loo_mape: Error | None = None
     loo_p90: Error | None = None
     grouped_mape: Error | None = None
     grouped_p90: Error | None = None
-    grouped_bias: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    grouped_bias: Finite | None = None
+    groups: Annotated[int, Field(ge=1)] | None = None
+    fit_mape: Error | None = None
+    fit_p90: Error | None = None
+    nested_mape: Error | None = None
+    nested_p90: Error | None = None
+    choice_blocks: Figures | None = None
+    kinds: dict[str, Figures] | None = None
+    with_grouped_convolutions: Figures | None = None
+    rest_of_fbnet: Figures | None = None
+    nasbench201: Figures | None = None
 
 
 class LatencyTable(_Strict):
@@ -212,13 +269,14 @@ class LatencyTable(_Strict):
         calibration: from blocks alone to whole networks, where networks were measured too.
         model: the formula, for fitted tables.
         steadiness: of the device meanwhile; None in tables of which nobody looked, as in all of earlier versions.
+        network_factor: what whole networks said of a table that was made of blocks alone.
     """
 
     schema_version: Literal[2]
     name: str
     kind: Literal["measured", "scaled", "fitted"]
     unit: Literal["ms"] = "ms"
-    device: dict[str, str | int | float]
+    device: dict[str, str | int | Finite]
     runtime: str
     precision: Precision = "fp32"
     created: str | None = None
@@ -228,6 +286,7 @@ class LatencyTable(_Strict):
     calibration: Calibration | None = None
     model: FittedModel | None = None
     steadiness: Steadiness | None = None
+    network_factor: NetworkFactor | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> LatencyTable:
@@ -239,6 +298,10 @@ class LatencyTable(_Strict):
             raise ValueError("a fitted table needs 'model'")
         if self.kind == "fitted" and (self.calibration or self.blocks):
             raise ValueError("a fitted table has no 'blocks' and no 'calibration'")
+        if self.kind != "fitted" and self.model:
+            raise ValueError(f"a {self.kind} table has no 'model'")
+        if self.kind == "measured" and self.network_factor:
+            raise ValueError("a measured table has a 'calibration' of its own and no 'network_factor'")
         return self
 
     @classmethod
@@ -248,30 +311,29 @@ class LatencyTable(_Strict):
         Raises:
             LatencyError: the file cannot be read, or is not a sound table.
         """
+        shown = plain(str(path))
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise LatencyError(f"cannot read latency table {path}: {error}") from error
-        try:
-            content = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise LatencyError(f"latency table {path} is damaged ({error}): {_REMEDY}") from error
-        version = content.get("schema_version") if isinstance(content, dict) else None
+            content = read_object(path, _LARGEST_FILE)
+        except UnreadableFile as error:
+            raise LatencyError(f"no sound latency table: {error}: {_REMEDY}") from None
+        version = content.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise LatencyError(
-                f"latency table {path} has schema version {version}, newer than {SCHEMA_VERSION}: update fairnas"
+                f"latency table {shown} has schema version {version}, newer than {SCHEMA_VERSION}: update fairnas"
             )
         if isinstance(version, int) and version < SCHEMA_VERSION:
             raise LatencyError(
-                f"latency table {path} has schema version {version}, this fairnas reads {SCHEMA_VERSION}: {_REMEDY}"
+                f"latency table {shown} has schema version {version}, this fairnas reads {SCHEMA_VERSION}: {_REMEDY}"
             )
-        checksum = content.pop("sha256", None) if isinstance(content, dict) else None
+        checksum = content.pop("sha256", None)
         try:
             table = cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
-            raise LatencyError(f"latency table {path} is not sound ({_describe(error)}): {_REMEDY}") from error
+            raise LatencyError(f"latency table {shown} is not sound ({_describe(error)}): {_REMEDY}") from None
+        if table.created is not None and not _is_date(table.created):
+            raise LatencyError(f"latency table {shown} is not sound (created: no date in ISO 8601): {_REMEDY}")
         if checksum != table.checksum():
-            raise LatencyError(f"latency table {path} was changed after it was made (its sha256 differs): {_REMEDY}")
+            raise LatencyError(f"latency table {shown} was changed after it was made (its sha256 differs): {_REMEDY}")
         return table
 
     def save(self, path: Path) -> None:
@@ -328,7 +390,7 @@ def load_table(name_or_path: str | Path) -> LatencyTable:
     path = Path(name_or_path)
     if not path.exists():
         names = ", ".join(list_tables())
-        raise LatencyError(f"no latency table '{name_or_path}': give the path of one, or one of {names}")
+        raise LatencyError(f"no latency table '{plain(str(name_or_path))}': give the path of one, or one of {names}")
     return LatencyTable.load(path)
 
 
@@ -340,16 +402,21 @@ def list_tables() -> list[str]:
 _REMEDY = "measure the device again with `fairnas profile`, or restore the file"
 
 
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _on_one_line(part: re.Match[str]) -> str:
     joined = " ".join(part[0].split())
     return joined if len(joined) <= _LONGEST_LINE else part[0]
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"it contains {name}")
-
-
 def _describe(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    reason = plain(f"{place}: {first['msg']}" if place else first["msg"])
+    return reason if len(reason) <= _LONGEST_LINE else f"{reason[:_LONGEST_LINE]}..."

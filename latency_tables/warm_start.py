@@ -99,6 +99,7 @@ def scaled_table(
             n=timings,
             loo_mape=round(float(errors.mean()), 4),
             loo_p90=round(upper_error(errors), 4),
+            sum_error=_sum_error(base),
         ),
         blocks=_entries(
             distinct,
@@ -107,6 +108,16 @@ def scaled_table(
             scale(points, base_ms, chosen, cold_ms).tolist(),
         ),
     )
+
+
+def _sum_error(base: LatencyTable) -> float | None:
+    """The largest difference between whole networks and the sums of their blocks, relative; None where none is known.
+
+    The new device is taken to be no worse: its blocks are timed alone, and no network of it.
+    """
+    if base.calibration is None:
+        return None
+    return round(max(abs(pair.measured_ms / pair.sum_ms - 1) for pair in base.calibration.networks), 4)
 
 
 def block_points(blocks: Sequence[Block], base_ms: np.ndarray) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..common.files import write_atomic, write_json
+from ..common.reading import read_json, read_text
 from ..common.text import shown
 from ..latency_tables import (
     BlockLatency,
@@ -29,6 +29,7 @@ from .runs import Workspace
 VERSION = 3
 OUTPUTS = ("picks.json", "measured.json", "table.json")
 
+_JOURNALS = {"fp32": "picks.jsonl", "int8": "picks-int8.jsonl"}
 _FLAGS = ("feasible", "on_front", "generation", "extrapolated")  # columns of pareto.csv that are no quantities
 
 Row: TypeAlias = dict[str, Any]
@@ -42,17 +43,94 @@ class Limit:
     Attributes:
         ms: how much is allowed.
         is_relative: it was given as what the median network takes: it means networks, and follows the calibration.
+        quantity: what the search limited.
     """
 
     ms: float
     is_relative: bool
+    quantity: str = "latency_ms"
 
     def under(self, before: LatencyTable, after: LatencyTable) -> Limit:
         """The limit that stands for the same sum of blocks after the calibration changed."""
         if not (self.is_relative and before.calibration and after.calibration):
             return self
         total = (self.ms - before.calibration.intercept_ms) / before.calibration.slope
-        return Limit(after.calibration.intercept_ms + after.calibration.slope * total, self.is_relative)
+        return replace(self, ms=after.calibration.intercept_ms + after.calibration.slope * total)
+
+
+@dataclass
+class Checked:
+    """The networks of a search in one precision: what is known of their latency, and what is allowed.
+
+    Attributes:
+        table: what the search predicted with; measurements correct it.
+        limit: on latency; None when the search had none.
+    """
+
+    table: LatencyTable
+    limit: Limit | None
+    timed: _Timings | None = None
+
+    @property
+    def predicted(self) -> str:
+        """What rows call the prediction."""
+        return "latency_ms" if self.table.precision == "fp32" else "latency_int8_ms"
+
+    def measure(self, networks: Mapping[str, Sequence[Block]], timed: _Timings) -> None:
+        """Time networks, and let the table and a limit that follows it learn from that."""
+        self.timed = timed
+        timed.measure(networks, self.limit)
+        settled = [name for name in networks if timed.timings[name].settled is not False]
+        if settled and self.table.blocks and self.table.device == timed.device.fingerprint():
+            # What others slowed must not make the table of an undisturbed device slower.
+            improved = recalibrate(self.table, [networks[name] for name in settled], [timed.ms(n) for n in settled])
+            self.limit = self.limit and self.limit.under(self.table, improved)
+            self.table = improved
+
+    def is_late(self, architecture: str) -> bool:
+        """Whether a measured network breaks the limit."""
+        assert self.timed
+        return self.limit is not None and self.timed.ms(architecture) > self.limit.ms
+
+    def keeps(self, blocks: Sequence[Block]) -> bool:
+        """Whether a network is predicted, now, to keep the limit."""
+        return self.limit is None or Predictor(self.table).predict(blocks).latency_ms <= self.limit.ms
+
+    def described(self, row: Row, blocks: Sequence[Block]) -> Row:
+        """What the table says now, with the interval; what was measured; else the chance that the limit holds."""
+        prediction = Predictor(self.table).predict(blocks)
+        part = "" if self.table.precision == "fp32" else f"{self.table.precision}_"
+        said: Row = {
+            f"latency_{part}ms": prediction.latency_ms,
+            f"latency_{part}low_ms": prediction.low_ms,
+            f"latency_{part}high_ms": prediction.high_ms,
+        }
+        if "latency_upper_ms" in row and not part:
+            said["latency_upper_ms"] = prediction.high_ms
+        if self.timed:
+            return said | {f"measured_{part}ms": self.timed.ms(row["architecture"])}
+        if self.limit:
+            chance = round(prediction.chance_within(self.limit.ms), 4)
+            said["limit_chance"] = row.get("limit_chance", {}) | {self.limit.quantity: chance}
+        return said
+
+    def in_words(self, row: Row) -> str:
+        """What a described row says of its latency and of the limit."""
+        part, what = ("", "") if self.table.precision == "fp32" else (f"{self.table.precision}_", " in int8")
+        low, high = row[f"latency_{part}low_ms"], row[f"latency_{part}high_ms"]
+        words = f"predicted {row[f'latency_{part}ms']:.3g} ms{what} ({low:.3g} to {high:.3g})"
+        if self.timed:
+            words = f"measured {row[f'measured_{part}ms']:.3g} ms{what}, {words}"
+            return f"{words}; limit {self.limit.ms:.3g} ms: kept when measured" if self.limit else words
+        if self.limit is None:
+            return f"{words}, not measured"
+        chance = row["limit_chance"][self.limit.quantity]
+        return f"{words}; limit {self.limit.ms:.3g} ms: kept as predicted, not measured ({chance_in_words(chance)})"
+
+
+def chance_in_words(chance: float) -> str:
+    """A chance that never claims to be certain."""
+    return "chance over 99%" if chance > 0.99 else "chance under 1%" if chance < 0.01 else f"chance {chance:.0%}"
 
 
 def check_picks(
@@ -63,6 +141,7 @@ def check_picks(
     device: Device | None,
     rounds: Rounds,
     workspace: Workspace,
+    int8: Checked | None = None,
 ) -> None:
     """Write the final picks, what was measured, and the table that these measurements improved.
 
@@ -74,15 +153,22 @@ def check_picks(
         device: where to measure; None leaves the picks as they were predicted.
         rounds: how often each network is timed; those that seem late, twice as often.
         workspace: where to write.
+        int8: the same of networks in 8 bits, where the search limited those or aimed at them: they are measured too.
 
     Raises:
         UserError: no architecture that the search found keeps the limit on the device.
     """
-    picks: list[Row] = json.loads((search_folder / "picks.json").read_text())
+    picks: list[Row] = read_json(search_folder / "picks.json")
+    checks = [Checked(table, limit), *([int8] if int8 else [])]
     if device is None:
-        _write(workspace, [_predicted(row, table, blocks_of) for row in picks], {}, table)
+        final = [_described(row, checks, blocks_of) for row in picks]
+        _tell(final, checks)
+        _write(workspace, final, {}, table)
         return
-    timed = _Timings(device, rounds, table.precision, workspace.folder / "picks.jsonl")
+    timings = [
+        _Timings(device, rounds, check.table.precision, workspace.folder / _JOURNALS[check.table.precision])
+        for check in checks
+    ]
     reserve = _reserve(search_folder / "pareto.csv", {row["architecture"] for row in picks})
     kept: list[Row] = []
     dropped: list[Row] = []
@@ -90,48 +176,79 @@ def check_picks(
     with progress_bar("measure picks", len(picks)) as bar:
         while waiting:
             networks = {row["architecture"]: blocks_of(Architecture.parse(row["architecture"])) for row in waiting}
-            timed.measure(networks, limit)
-            settled = [name for name in networks if timed.timings[name].settled is not False]
-            if settled and table.blocks and table.device == device.fingerprint():
-                # What others slowed must not make the table of an undisturbed device slower.
-                improved = recalibrate(table, [networks[name] for name in settled], [timed.ms(n) for n in settled])
-                limit = limit and limit.under(table, improved)
-                table = improved
-            late = [row for row in waiting if limit and timed.ms(row["architecture"]) > limit.ms]
+            for check, timed in zip(checks, timings, strict=True):
+                check.measure(networks, timed)
+            late = [row for row in waiting if any(check.is_late(row["architecture"]) for check in checks)]
             kept += [row for row in waiting if row not in late]
             dropped += late
-            waiting = [after for row in late if (after := _next(row, reserve, limit, table, blocks_of))]
+            waiting = [after for row in late if (after := _next(row, reserve, checks, blocks_of))]
             bar.advance(f"{len(kept)} kept, {len(dropped)} over the limit", by=len(networks) - len(late))
-    if limit and not kept:
+    if dropped and not kept:
+        limits = " and ".join(_limit_in_words(check) for check in checks if check.limit)
         raise UserError(
-            f"every pick takes longer than {limit.ms:.3g} ms when it is measured on {device.fingerprint()['name']}: "
+            f"every pick takes longer than {limits} when it is measured on {device.fingerprint()['name']}: "
             "raise the limit, or search with a table that was measured there"
         )
+    for timed in timings:
+        _warn_of_unsettled(timed)
+    for row in dropped:
+        console.print(f"[yellow]dropped {shown(row['architecture'])}: {_why_dropped(row, checks)}[/]", soft_wrap=True)
+    final = sorted((_described(row, checks, blocks_of) for row in kept), key=lambda row: row["latency_ms"])
+    for number, row in enumerate(final, start=1):
+        row["name"] = f"pick-{number}"
+    _tell(final, checks)
+    record = _record(checks[0]) | {"device": device.fingerprint(), "dropped": [row["architecture"] for row in dropped]}
+    if int8:
+        record["int8"] = _record(int8)
+    _write(workspace, final, record, checks[0].table)
+
+
+def _described(row: Row, checks: Sequence[Checked], blocks_of: BlocksOf) -> Row:
+    blocks = blocks_of(Architecture.parse(row["architecture"]))
+    for check in checks:
+        row = row | check.described(row, blocks)
+    return row
+
+
+def _tell(picks: Sequence[Row], checks: Sequence[Checked]) -> None:
+    for row in picks:
+        words = "; ".join(check.in_words(row) for check in checks)
+        console.print(f"{row['name']:8} {shown(words)}", soft_wrap=True)
+
+
+def _warn_of_unsettled(timed: _Timings) -> None:
     for name, timing in timed.timings.items():
         if timing.settled is False:
             disturbed = f", {timing.disturbed:.0%} of them disturbed" if timing.disturbed else ""
             console.print(
-                f"[yellow]{name} did not settle in {timing.rounds} rounds{disturbed}: undisturbed it may take less "
-                f"than the {timing.latency_ms:.3g} ms that were measured[/]",
+                f"[yellow]{shown(name)} did not settle in {timing.rounds} rounds{disturbed}: undisturbed it may take "
+                f"less than the {timing.latency_ms:.3g} ms that were measured[/]",
                 soft_wrap=True,
             )
-    for row in dropped:
-        assert limit
-        console.print(
-            f"[yellow]dropped {shown(row['architecture'])}: predicted {row['latency_ms']:.3g} ms, measured "
-            f"{timed.ms(row['architecture']):.3g} ms, over the limit of {limit.ms:.3g} ms[/]",
-            soft_wrap=True,
-        )
-    final = sorted((_predicted(row, table, blocks_of) for row in kept), key=lambda row: row["latency_ms"])
-    for number, row in enumerate(final, start=1):
-        row |= {"name": f"pick-{number}", "measured_ms": timed.ms(row["architecture"])}
-    record = {
-        "device": device.fingerprint(),
-        "limit_ms": limit.ms if limit else None,
-        "dropped": [row["architecture"] for row in dropped],
-        "timings": {name: timing.model_dump(exclude_none=True) for name, timing in timed.timings.items()},
+
+
+def _limit_in_words(check: Checked) -> str:
+    assert check.limit
+    return f"{check.limit.ms:.3g} ms{'' if check.table.precision == 'fp32' else ' in int8'}"
+
+
+def _why_dropped(row: Row, checks: Sequence[Checked]) -> str:
+    reasons: list[str] = []
+    for check in checks:
+        if check.is_late(row["architecture"]):
+            assert check.timed
+            measured = check.timed.ms(row["architecture"])
+            found = f"predicted {row[check.predicted]:.3g} ms, measured {measured:.3g} ms"
+            reasons.append(f"{found}, over the limit of {_limit_in_words(check)}")
+    return "; ".join(reasons)
+
+
+def _record(check: Checked) -> dict[str, Any]:
+    assert check.timed
+    return {
+        "limit_ms": check.limit.ms if check.limit else None,
+        "timings": {name: timing.model_dump(exclude_none=True) for name, timing in check.timed.timings.items()},
     }
-    _write(workspace, final, record, table)
 
 
 class _Timings:
@@ -139,7 +256,7 @@ class _Timings:
 
     def __init__(self, device: Device, rounds: Rounds, precision: Precision, journal: Path) -> None:
         self._precision: Precision = precision
-        self._device, self._rounds, self._journal = device, rounds, journal
+        self.device, self._rounds, self._journal = device, rounds, journal
         self.timings: dict[str, BlockLatency] = {}
 
     def ms(self, architecture: str) -> float:
@@ -154,23 +271,15 @@ class _Timings:
 
     def _measure(self, networks: Mapping[str, Sequence[Block]], rounds: Rounds) -> None:
         self.timings |= measure_networks(
-            self._device, networks, rounds, precision=self._precision, journal=self._journal
+            self.device, networks, rounds, precision=self._precision, journal=self._journal
         )
-
-
-def _predicted(row: Row, table: LatencyTable, blocks_of: BlocksOf) -> Row:
-    """The row with what the table says now, and the interval, by every name that it goes by."""
-    prediction = Predictor(table).predict(blocks_of(Architecture.parse(row["architecture"])))
-    interval = {"latency_low_ms": prediction.low_ms, "latency_high_ms": prediction.high_ms}
-    upper = {"latency_upper_ms": prediction.high_ms} if "latency_upper_ms" in row else {}
-    return row | {"latency_ms": prediction.latency_ms} | interval | upper
 
 
 def _reserve(path: Path, taken: set[str]) -> list[Row]:
     """Architectures that may step in: feasible ones, those on the front first, then by accuracy."""
     rows = [
         {name: row[name] if name == "architecture" else float(row[name]) for name in row}
-        for row in csv.DictReader(path.read_text().splitlines())
+        for row in csv.DictReader(read_text(path).splitlines())
     ]
     free = {row["architecture"]: row for row in rows if row["feasible"] and row["architecture"] not in taken}
     return sorted(free.values(), key=lambda row: (-row["on_front"], -row["accuracy"]))
@@ -179,14 +288,14 @@ def _reserve(path: Path, taken: set[str]) -> list[Row]:
 def _next(
     dropped: Row,
     reserve: list[Row],
-    limit: Limit | None,
-    table: LatencyTable,
+    checks: Sequence[Checked],
     blocks_of: BlocksOf,
 ) -> Row | None:
-    """The best of the reserve that is predicted, now, to be faster than a dropped pick and within the limit."""
+    """The best of the reserve that is predicted, now, to be faster than a dropped pick and within the limits."""
+    late = [check.predicted for check in checks if check.is_late(dropped["architecture"])]
     for row in reserve:
-        prediction = Predictor(table).predict(blocks_of(Architecture.parse(row["architecture"])))
-        if row["latency_ms"] < dropped["latency_ms"] and (not limit or prediction.latency_ms <= limit.ms):
+        blocks = blocks_of(Architecture.parse(row["architecture"]))
+        if all(row[name] < dropped[name] for name in late) and all(check.keeps(blocks) for check in checks):
             reserve.remove(row)
             values = {name: value for name, value in row.items() if name not in _FLAGS}
             return {"name": dropped["name"], "extrapolated": bool(row["extrapolated"])} | values

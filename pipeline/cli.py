@@ -155,6 +155,10 @@ def profile(
         str | None, typer.Option("--from", metavar="TABLE", help="Scale this table by a few timings instead.")
     ] = None,
     timings: Annotated[int, typer.Option(help="How many timings scale the table of --from.", min=4)] = 20,
+    scale_by: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Scale the table of --from by networks timed elsewhere: name,latency_ms."),
+    ] = None,
     sustained: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Run each MODEL that long: what heat leaves of its speed.")
     ] = None,
@@ -179,6 +183,14 @@ def profile(
     """
     from ..latency_tables.targets import DeviceOptions, check_options, get_target
 
+    if scale_by is not None:
+        if warm_start_from is None or models:
+            raise UserError("--scale-by goes with --from TABLE, and without models")
+        from . import profile as profiling
+
+        summary = profiling.factor_table(warm_start_from, scale_by, resolution, width, classes, out)
+        _answer(as_json, summary, profiling.in_words(summary))
+        return
     options = DeviceOptions(serial, host, threads, cpus, ort_aar, listen, port, announce)
     check_options(get_target(target), options)
     if precision not in ("fp32", "int8"):
@@ -562,7 +574,7 @@ def targets(as_json: JsonOption = False) -> None:
         print_json({"targets": known_targets(), "tables": known_tables()})
         return
     _table(False, known_targets(), ("name", "title", "measured by", "table", "state"))
-    _table(False, known_tables(), ("table", "device", "kind", "precision", "error", "age", "state"))
+    _table(False, known_tables(), ("table", "device", "runtime", "kind", "precision", "error", "age", "state"))
 
 
 @app.command()

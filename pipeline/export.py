@@ -42,7 +42,7 @@ from .console import console, progress_bar
 from .data import eval_batches
 from .divergences import first_diverging_layer
 from .errors import UserError
-from .export_latency import litert_latency_here, measured_latencies
+from .export_latency import litert_latency_here, measured_latencies, predictions_by_format
 from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
 from .subject import EVAL_BATCH, Subject
@@ -213,9 +213,11 @@ class _Export:
         for name, exported in made.items():
             if name.startswith("litert") and exported.run is not None:
                 measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
-        first = [self.prediction] if self.prediction else []
+        predicted = predictions_by_format(self.prediction, candidates)
         timed: dict[FormatName, Candidate] = {
-            name: replace(candidate, latency=(*(first if name == "onnx" else ()), *measured.get(name, ())))
+            name: replace(
+                candidate, latency=(*([predicted[name]] if name in predicted else ()), *measured.get(name, ()))
+            )
             for name, candidate in candidates.items()
         }
         if race:

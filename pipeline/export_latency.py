@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 
 import onnx
@@ -10,26 +10,48 @@ import onnx
 from ..exporters.passport import LatencyRecord, SustainedRecord
 from ..latency_tables import Device, HostDevice, Predictor, Rounds, Target, judge, measure, measure_sustained
 from ..latency_tables.onnx_files import fixed_shapes
+from ..latency_tables.runtimes import runtime_family, runtime_warning
+from ..latency_tables.targets import FormatName
 from ..models import Block
 from .config import ExportConfig
 
 
 def predicted_latency(target: Target, predictor: Predictor, blocks: Sequence[Block]) -> LatencyRecord:
-    """What the target's table says of a network in float32."""
+    """What the target's table says of a network in float32, and whether an ONNX file runs in the table's runtime."""
     prediction = predictor.predict(blocks)
     table = predictor.table
+    warning = runtime_warning(table, "onnx")
     return LatencyRecord(
         target=target.name,
         device=str(table.device["name"]),
         kind="predicted",
-        source=f"predicted, {table.kind} table {table.name}",
+        source=f"predicted, {table.kind} table {table.name}" + (f"; {warning}" if warning else ""),
         latency_ms=prediction.latency_ms,
         low_ms=prediction.low_ms,
         high_ms=prediction.high_ms,
+        runtime=table.runtime,
+        other_runtime=warning is not None,
         table_kind=table.kind,
         table_state=judge(table).state,
         extrapolated=prediction.extrapolated,
     )
+
+
+def predictions_by_format(
+    prediction: LatencyRecord | None, formats: Iterable[FormatName]
+) -> dict[FormatName, LatencyRecord]:
+    """The float files that the prediction is stated of: in the table's runtime, and ONNX with a warning if need be."""
+    if prediction is None:
+        return {}
+    of_litert = runtime_family(prediction.runtime or "") == "LiteRT"
+    # The number is the same for both; where a file runs in another runtime, its record says so.
+    stated = {"onnx": prediction, **({"litert": _of_the_file(prediction)} if of_litert else {})}
+    return {name: stated[name] for name in formats if name in stated}
+
+
+def _of_the_file(prediction: LatencyRecord) -> LatencyRecord:
+    source = prediction.source.partition(";")[0]
+    return prediction.model_copy(update={"source": source, "other_runtime": False})
 
 
 def measured_latencies(

@@ -52,7 +52,7 @@ def _figures(record: dict[str, Any], devices: Sequence[str]) -> list[str]:
     accuracy, parity = record["accuracy"], record["parity"]
     by_place = {m["target"]: m["latency_ms"] for m in record["latency"] if m["kind"] == "measured"}
     predicted = next((m for m in record["latency"] if m["kind"] == "predicted"), None)
-    mark = "*" if predicted and (predicted["table_kind"] == "fitted" or predicted["extrapolated"]) else ""
+    mark = "*" if predicted and _is_uncertain(predicted) else ""
     size = sum(file["bytes"] for file in record["files"])
     difference = parity["max_relative_difference"] if parity else None
     return [
@@ -63,6 +63,11 @@ def _figures(record: dict[str, Any], devices: Sequence[str]) -> list[str]:
         f"{size / 1e6:.2f}" if size else "",
         f"{difference:.0e}" if difference is not None else "",
     ]
+
+
+def _is_uncertain(predicted: dict[str, Any]) -> bool:
+    of_others = predicted["table_kind"] == "fitted" or predicted.get("other_runtime")
+    return bool(of_others or predicted["extrapolated"])
 
 
 def _explanations(passports: Sequence[dict[str, Any]]) -> list[str]:
@@ -77,9 +82,11 @@ def _explanations(passports: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(f"[{_COLOURS[status]}]{shown('; '.join(about))}: {shown(reason)}[/]")
     predictions = [m for p in passports for r in p["formats"] for m in r["latency"] if m["kind"] == "predicted"]
     if predictions:
-        lines.append(f"predicted: on {shown(predictions[0]['device'])}")
+        lines.append(f"predicted: on {shown(predictions[0]['device'])}, not measured")
         if any(m["table_kind"] == "fitted" for m in predictions):
             lines.append("[yellow]* from a table fitted to published measurements of it, not measured[/]")
         if any(m["extrapolated"] for m in predictions):
             lines.append("[yellow]* for sizes outside the measured ones (extrapolated)[/]")
+        warned = dict.fromkeys(m["source"].partition("; ")[2] for m in predictions if m.get("other_runtime"))
+        lines += [f"[yellow]* {shown(warning)}[/]" for warning in warned]
     return lines

@@ -36,6 +36,7 @@ from ..latency_tables import (
     require_trust,
     unsteady,
 )
+from ..latency_tables.runtimes import about_networks, runtime_warning
 from ..latency_tables.table import Precision
 from ..models import (
     AnyNetwork,
@@ -264,11 +265,17 @@ class Pipeline:
         rounds = self._rounds
         read_picks(self.run.folder / "search" / "picks.json", self.config.space, ())  # refuses what are no picks
         limits = self._limits_found()
-        limit = None
-        # A limit on the upper end of the interval is one on what is measured, too.
-        if named := sorted((limits[name], name) for name in ("latency_ms", "latency_upper_ms") if name in limits):
+
+        def tightest(*quantities: str) -> check_picks.Limit | None:
+            named = sorted((limits[name], name) for name in quantities if name in limits)
+            if not named:
+                return None
             ms, name = named[0]
-            limit = check_picks.Limit(ms, is_relative=f"{name}<=median" in self.config.search.constraints)
+            return check_picks.Limit(ms, f"{name}<=median" in self.config.search.constraints, name)
+
+        # A limit on the upper end of the interval is one on what is measured, too.
+        limit, int8_limit = tightest("latency_ms", "latency_upper_ms"), tightest("latency_int8_ms")
+        in_int8 = "latency_int8_ms" in self.config.search.quantities
 
         def work(workspace: Workspace) -> None:
             check_picks.check_picks(
@@ -279,6 +286,7 @@ class Pipeline:
                 self.device,
                 rounds,
                 workspace,
+                check_picks.Checked(self._predictor("latency/int8").table, int8_limit) if in_int8 else None,
             )
 
         self.run.execute(
@@ -291,6 +299,7 @@ class Pipeline:
                     "picks": self.run.digest("search", "picks.json"),
                     "front": self.run.digest("search", "pareto.csv"),
                     "latency": self.run.digest("latency", "table.json"),
+                    **({"latency_int8": self.run.digest("latency/int8", "table.json")} if in_int8 else {}),
                 },
                 check_picks.OUTPUTS,
                 work,
@@ -835,6 +844,9 @@ def _announce(verdict: Verdict, table: LatencyTable) -> None:
     console.print(f"[{colour}]table    {shown(table.name)}, {verdict.state}: {shown(verdict.figure)}[/]")
     if table.kind == "fitted":
         console.print(f"[{colour}]         not measured here: {shown(table.source.partition(';')[0])}[/]")
+    for line in about_networks(table), runtime_warning(table, "onnx"):
+        if line:
+            console.print(f"[{colour}]         {shown(line)}[/]", soft_wrap=True)
 
 
 def _digest(blocks: Sequence[Block]) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..common.files import write_json
+from ..common.lock import held
 from ..common.text import shown
 from ..latency_tables import (
     BlockLatency,
@@ -30,7 +31,7 @@ from ..latency_tables import (
     profile_space,
 )
 from ..latency_tables.onnx_files import fixed_shapes, load_fixed
-from ..models import get_space
+from ..models import PUBLISHED, Architecture, Block, get_space
 from .console import console, sample_bar
 from .earlier_tables import earlier_tables
 from .errors import UserError
@@ -65,9 +66,10 @@ def profile_table(
         device.prepare()
         folder = out or _folder(device, space_name, resolution, width, num_classes, plan)
         _show_device(device)
-        places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
-        table = profile_space(device, space, resolution, num_classes, plan, **places)
-    return _saved(table, folder, started)
+        with _held(folder):
+            places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
+            table = profile_space(device, space, resolution, num_classes, plan, **places)
+            return _saved(table, folder, started)
 
 
 def scale_table(
@@ -98,22 +100,60 @@ def scale_table(
         device.prepare()
         folder = out or _folder(device, f"{space_name}-scaled", resolution, width, num_classes, plan)
         _show_device(device)
-        with sample_bar("timings") as progress:
-            journal = folder / "timings.jsonl"
-            table = scaled_table(
-                source,
-                device,
-                blocks,
-                timings,
-                plan.rounds,
-                precision=plan.precision,
-                journal=journal,
-                progress=progress,
-            )
-        if plan.validation:
-            places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
-            table = check_on_space(device, table, space, resolution, num_classes, plan, **places)
-    return _saved(table, folder, started)
+        with _held(folder):
+            with sample_bar("timings") as progress:
+                journal = folder / "timings.jsonl"
+                table = scaled_table(
+                    source,
+                    device,
+                    blocks,
+                    timings,
+                    plan.rounds,
+                    precision=plan.precision,
+                    journal=journal,
+                    progress=progress,
+                )
+            if plan.validation:
+                places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
+                table = check_on_space(device, table, space, resolution, num_classes, plan, **places)
+            return _saved(table, folder, started)
+
+
+def factor_table(
+    base: str, measurements: Path, resolution: int, width: float, num_classes: int, out: Path | None
+) -> dict[str, Any]:
+    """Scale a table by whole networks that somebody timed, into `OUT/table.json`; nothing is measured here.
+
+    Returns:
+        What was found, see `_summary`.
+
+    Raises:
+        UserError: no `--out`, or a name that is no network of ours.
+    """
+    from ..latency_tables.network_factor import read_measurements, with_network_factor
+
+    started = time.monotonic()
+    if out is None:
+        raise UserError("--scale-by needs --out FOLDER, where the scaled table is written")
+    measured = read_measurements(measurements)
+    networks: dict[str, tuple[Block, ...]] = {}
+    for name in measured:
+        try:
+            architecture = PUBLISHED[name] if name in PUBLISHED else Architecture.parse(name)
+            space = get_space(architecture.space).scaled(width)
+            networks[name] = space.blocks(architecture, resolution, num_classes)
+        except ValueError as error:
+            raise UserError(f"{measurements}: '{name}' is no network of ours: {error}") from None
+    table = with_network_factor(
+        load_table(base), networks, measured, f"{len(measured)} networks of {measurements.name}"
+    )
+    with _held(out):
+        return _saved(table, out, started)
+
+
+def _held(folder: Path) -> AbstractContextManager[None]:
+    """One process at a time measures into a folder: two would measure everything twice, and disturb each other."""
+    return held(folder / ".lock", f"folder {folder}", "wait for it, or name another with --out")
 
 
 def in_words(summary: dict[str, Any]) -> str:
@@ -186,7 +226,7 @@ def profile_models(
         input_size: such as `1x3x224x224`; empty takes what the file or timm says.
         rounds: how often.
         sustained_s: how long each model then runs without a pause; None leaves that out.
-        out: file to write the answer to, with every raw sample beside it (`.jsonl`).
+        out: file to write the answer to, with every raw sample beside it, in `NAME.samples.jsonl`.
 
     Returns:
         A row per model: latencies in ms, rounds, device and runtime.
@@ -197,8 +237,11 @@ def profile_models(
     """
     size = _parse_size(input_size)
     models = {text: _content(text, size) for text in dict.fromkeys(texts)}
-    journal = out.with_suffix(".jsonl") if out else None
-    with closing(device), sample_bar("measure") as progress:
+    if out is not None and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a JSON file for the times of models")
+    journal = out.with_name(f"{out.name}.samples.jsonl") if out else None
+    lock = held(out.with_name(f".{out.name}.lock"), str(out), "wait for it, or name another file") if out else None
+    with closing(device), lock or nullcontext(), sample_bar("measure") as progress:
         timings = measure(device, models, rounds, journal=journal, progress=progress)
         fingerprint = device.fingerprint()
         rows = [_row(text, timing, fingerprint) for text, timing in timings.items()]
@@ -206,8 +249,8 @@ def profile_models(
             for row in rows:
                 model = {row["model"]: models[row["model"]]}
                 row["sustained"] = asdict(measure_sustained(device, model, sustained_s))
-    if out:
-        write_json(out, rows)
+        if out:
+            write_json(out, rows)
     return rows
 
 

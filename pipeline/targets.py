@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..common.text import plain
 from ..latency_tables import (
     LatencyError,
     LatencyTable,
+    Predictor,
     Target,
     get_target,
     judge,
@@ -16,6 +18,7 @@ from ..latency_tables import (
     list_targets,
     load_table,
 )
+from ..latency_tables.runtimes import about_networks
 
 PROFILES = Path("profiles")  # where `fairnas profile` leaves tables
 
@@ -67,21 +70,21 @@ def known_tables() -> list[dict[str, Any]]:
 def _row(shown: str, source: str | Path) -> dict[str, Any]:
     try:
         table = load_table(source)
-    except LatencyError as error:
-        return dict.fromkeys(("device", "kind", "precision", "blocks", "error", "age"), "") | {
-            "table": shown,
-            "state": str(error),
-        }
+        Predictor(table)
+    except (LatencyError, OSError) as error:  # one damaged table must not hide the others
+        nothing = dict.fromkeys(("device", "runtime", "kind", "precision", "blocks", "error", "age", "figure"), "")
+        return nothing | {"table": plain(shown), "state": f"damaged: {error}"}
     return {
-        "table": shown,
-        "device": str(table.device["name"]),
+        "table": plain(shown),
+        "device": plain(str(table.device["name"])),
+        "runtime": plain(table.runtime),
         "kind": table.kind,
         "precision": table.precision,
         "blocks": len(table.blocks) or "a formula",
         "error": _error(table),
         "age": _age(table.created),
         "state": judge(table).state,
-        "figure": judge(table).figure,
+        "figure": "; ".join(filter(None, (judge(table).figure, about_networks(table)))),
     }
 
 
@@ -96,9 +99,8 @@ def _error(table: LatencyTable) -> str:
 def _age(created: str | None) -> str:
     if created is None:
         return ""
-    try:
-        made = datetime.fromisoformat(created)
-    except ValueError:
-        return "unknown"
-    days = (datetime.now(UTC) - (made if made.tzinfo else made.replace(tzinfo=UTC))).days
-    return "today" if days <= 0 else f"{days} days"
+    when = datetime.fromisoformat(created)
+    days = (datetime.now(UTC) - (when if when.tzinfo else when.replace(tzinfo=UTC))).days
+    if days < 0:
+        return "dated in the future"
+    return "today" if days == 0 else f"{days} day{'s' if days > 1 else ''}"

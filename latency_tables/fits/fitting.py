@@ -13,10 +13,17 @@ from ..table import FittedModel
 from .measurement import Measurement
 from .regression import cross_validate, fit_coefficients, nested_cross_validate
 
+_ONLY_WHERE_CHOSEN = ("depthwise_elements_beyond_512kb",)
+
 
 def used_features(measurements: Sequence[Measurement]) -> list[str]:
     """Those features that any measured block has."""
     return [name for name in FEATURES if any(m.features.get(name) for m in measurements)]
+
+
+def usual_features(measurements: Sequence[Measurement]) -> list[str]:
+    """The same without those that are only taken where they were chosen: on most devices they fit noise."""
+    return [name for name in used_features(measurements) if name not in _ONLY_WHERE_CHOSEN]
 
 
 def fit_model(measurements: Sequence[Measurement], features: Sequence[str]) -> FittedModel:

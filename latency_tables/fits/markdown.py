@@ -45,6 +45,12 @@ def _checks(fits: dict[str, dict[str, Any]]) -> list[str]:
                 f"the shapes that are then predicted, the error is {fit['nested_mape']:.1%} "
                 f"({blocks['nested_mape']:.1%} over the blocks)."
             )
+        if "network_factor" in fit:
+            factor = fit["network_factor"]
+            texts.append(
+                f"`{name}` multiplies what blocks add up to by {factor['factor']:g}, and allows for "
+                f"{factor['error']:.0%} of error in that, from {factor['source']}."
+            )
         if "nasbench201" in fit:
             networks, rest = fit["nasbench201"], fit["rest_of_fbnet"]
             texts.append(

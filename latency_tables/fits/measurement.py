@@ -23,7 +23,7 @@ class Measurement:
     """A measured block.
 
     Attributes:
-        block: the block, for its sizes; what our spaces do not have (h-swish) is only in `features`.
+        block: the block, for its sizes; what our blocks do not have (grouped convolutions) is only in `features`.
         features: what its price is made of.
         latency_ms: the measured mean.
         group: measurements of one group are held out together.

@@ -1,7 +1,6 @@
 """Samsung Note10: MobileNetV3 blocks at 17 resolutions, published with Once-for-All.
 
-What of it our spaces have: relu stages (relu6 is the same clamp) without squeeze-and-excitation and with it. Its
-h-swish is a feature of its own, which our blocks do not have; Swish, which they may have, was not measured.
+relu (relu6 is the same clamp) and h-swish, without squeeze-and-excitation and with it; Swish was not measured.
 """
 
 from __future__ import annotations
@@ -54,10 +53,12 @@ def _parse(row: Row) -> Measurement:
         return _parse_block(row, in_channels, out_channels, resolution, latency_ms)
     match kind:
         case "Conv":
-            block = Block("conv", in_channels, out_channels, resolution, stride=2, kernel=3, activation="none")
+            block = Block("conv", in_channels, out_channels, resolution, stride=2, kernel=3, activation="hswish")
         case "Conv_1":
-            block = Block("conv", in_channels, out_channels, resolution, activation="none")
-        case "Conv_2" | "Logits":
+            block = Block("conv", in_channels, out_channels, resolution, activation="hswish")
+        case "Conv_2":
+            block = Block("classifier", in_channels, out_channels, resolution, activation="hswish")
+        case "Logits":
             block = Block("classifier", in_channels, out_channels, resolution, activation="none")
         case "AvgPool2D":
             block = Block("classifier", in_channels, out_channels, resolution, activation="none")
@@ -65,9 +66,8 @@ def _parse(row: Row) -> Measurement:
             return Measurement(block, features, latency_ms, (kind,), _POOLING)
         case other:
             raise ValueError(f"unknown type '{other}'")
-    swished = 0 if kind == "Logits" else out_channels * block.out_resolution**2
     # Their fully connected layers do not pool: that is a row of its own.
-    features = block_features(block) | {"hswish_elements": swished, "pooled_elements": 0}
+    features = block_features(block) | {"pooled_elements": 0}
     return Measurement(block, features, latency_ms, (kind,), block.kind)
 
 
@@ -85,11 +85,9 @@ def _parse_block(row: Row, in_channels: int, out_channels: int, resolution: int,
         kernel,
         expansion=hidden // in_channels,
         se_ratio=squeezed_channels(hidden) / in_channels if squeezes else 0.0,
-        activation="relu",
+        activation="hswish" if swishes else "relu",
     )
     extra: Features = {}
-    if swishes:  # after the expansion and after the depthwise convolution
-        extra["hswish_elements"] = hidden * (resolution**2 + block.out_resolution**2)
     if adds and not block.has_skip:  # our sepconv has no skip connection, theirs does
         extra["residual_elements"] = out_channels * block.out_resolution**2
     kind = "-".join([block.kind, *["se"] * squeezes, *["hswish"] * swishes])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models import SearchSpace
+from ..errors import UserError
 from .quantities import COSTS
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceC
     """Put numbers to the constraints on costs. The median is over 1,001 architectures drawn with a fixed seed.
 
     Raises:
-        KeyError: a quantity that was not tabulated for this space.
+        UserError: nothing prices a quantity for this space.
     """
     from .choice_program import largest, solve  # scipy is not needed to read constraints
 
@@ -92,6 +93,8 @@ def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceC
         if constraint.quantity not in COSTS:
             continue
         quantity = constraint.quantity
+        if quantity not in costs.per_choice:
+            raise UserError(f"{constraint} cannot be kept: nothing prices {quantity} here; drop that limit")
         smallest = solve(costs, {}, minimise=quantity)
         assert smallest is not None  # without limits there is a network
         median = float(np.median([costs.of(genome)[quantity] for genome in sample]))

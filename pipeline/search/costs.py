@@ -7,35 +7,37 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...latency_tables import Predictor
+from ...latency_tables import LatencyError, Predictor
 from ...latency_tables.predictor import error_group
 from ...models import Block, SearchSpace
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Errors of blocks that add up within a group, and in quadrature (root of the sum of squares) between groups.
+    """Errors that add up within a group, and in quadrature (root of the sum of squares) between groups.
 
     Attributes:
-        error: `[layers, choices]`, half the width of each block's interval.
-        group: `[layers, choices]`, the group of each block, 0 .. groups-1.
+        error: `[groups, layers, choices]`, what each block adds to half the width of its network's interval.
         fixed: `[groups]`, what the parts that all networks share add to each group.
     """
 
     error: np.ndarray
-    group: np.ndarray
     fixed: np.ndarray
+
+    @classmethod
+    def by_group(cls, error: np.ndarray, group: np.ndarray, fixed: np.ndarray) -> Spread:
+        """Of errors `[layers, choices]` that each belong to one group `[layers, choices]`, 0 .. groups-1."""
+        return cls(np.where(np.arange(len(fixed))[:, None, None] == group, error, 0.0), fixed)
 
     def of(self, genome: Sequence[int]) -> float:
         """Half the width of a network's interval."""
-        layers = np.arange(len(genome))
-        parts = np.bincount(self.group[layers, genome], self.error[layers, genome], minlength=len(self.fixed))
+        parts = self.error[:, np.arange(len(genome)), genome].sum(axis=1)
         return float(np.linalg.norm(parts + self.fixed))
 
     @property
     def matrix(self) -> np.ndarray:
         """`[groups, layers * choices]`: times 0/1 variables, one per layer and choice, the errors by group."""
-        return np.where(np.arange(len(self.fixed))[:, None] == self.group.ravel(), self.error.ravel(), 0.0)
+        return self.error.reshape(len(self.fixed), -1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def space_costs(
         int8: of the latency of quantised networks; with it `latency_int8_ms` is tabulated too.
 
     Raises:
-        LatencyError: a table cannot price a block of the space.
+        LatencyError: a table cannot price a block of the space, or has a network take no time.
     """
     networks = [space.blocks(space.uniform(index), resolution, num_classes) for index in range(len(space.choices))]
     parts = _Parts(
@@ -103,6 +105,14 @@ def space_costs(
         spreads["latency_upper_ms"] = parts.spread(predictor)
     if int8 is not None:
         per_choice["latency_int8_ms"], fixed["latency_int8_ms"] = parts.latency(int8), parts.fixed_latency(int8)
+    for name, table in per_choice.items():
+        smallest = fixed[name] + float(table.min(axis=1).sum())
+        if not smallest > 0:
+            of = int8 if name == "latency_int8_ms" and int8 else predictor
+            raise LatencyError(
+                f"latency table {of.table.name} predicts {smallest:.3g} ms for the smallest network, which none takes: "
+                "it was calibrated on much larger ones; measure the device again with `fairnas profile`"
+            )
     for name in ("madds", "params"):
         per_choice[name] = np.array([[getattr(b.cost, name) for b in row] for row in parts.layers], dtype=np.float64)
         fixed[name] = float(sum(getattr(block.cost, name) for block in parts.fixed))
@@ -123,12 +133,15 @@ class _Parts:
     layers: list[list[Block]]
 
     def latency(self, predictor: Predictor) -> np.ndarray:
-        return np.array([[predictor.price(block).latency_ms for block in row] for row in self.layers])
+        prices = np.array([[predictor.price(block).latency_ms for block in row] for row in self.layers])
+        return predictor.network_factor * prices
 
     def fixed_latency(self, predictor: Predictor) -> float:
-        return predictor.fixed_ms + sum(predictor.price(block).latency_ms for block in self.fixed)
+        blocks = sum(predictor.price(block).latency_ms for block in self.fixed)
+        return predictor.network_factor * (predictor.fixed_ms + blocks)
 
     def spread(self, predictor: Predictor) -> Spread:
+        """Errors by `error_group`, and that of the whole network, which is a group of all blocks."""
         names: dict[str, int] = {}
 
         def group(block: Block) -> int:
@@ -136,10 +149,14 @@ class _Parts:
 
         def error(block: Block) -> float:
             price = predictor.price(block)
-            return price.latency_ms * price.error
+            return predictor.network_factor * price.latency_ms * price.error
 
         groups = np.array([[group(block) for block in row] for row in self.layers])
         errors = np.array([[error(block) for block in row] for row in self.layers])
         of_fixed = [group(block) for block in self.fixed]
         fixed = np.bincount(of_fixed, [error(block) for block in self.fixed], minlength=len(names))
-        return Spread(errors, groups, fixed)
+        spread, common = Spread.by_group(errors, groups, fixed), predictor.common_error
+        return Spread(
+            np.concatenate([spread.error, common * self.latency(predictor)[None]]),
+            np.append(spread.fixed, common * self.fixed_latency(predictor)),
+        )

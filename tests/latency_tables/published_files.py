@@ -19,6 +19,7 @@ PRICES = {
     "activated_elements": 5e-6,
     "linear_elements": 3e-6,
     "depthwise_elements": 2e-6,
+    "depthwise_elements_beyond_512kb": 0.0,  # most tables do not price it
     "residual_elements": 1e-5,
     "dense_weights": 3e-7,
     "weights_beyond_1mb": 2e-6,

@@ -10,7 +10,7 @@ import pytest
 from fairnas.latency_tables import LatencyTable, load_table
 from fairnas.latency_tables.fits import fbnet32, pixel1
 from fairnas.latency_tables.fits.__main__ import RESULTS, main
-from fairnas.latency_tables.fits.fitting import fit_model, used_features
+from fairnas.latency_tables.fits.fitting import fit_model, usual_features
 from fairnas.latency_tables.fits.markdown import latency_fits_markdown
 from fairnas.latency_tables.fits.shipped import SHIPPED
 
@@ -79,7 +79,7 @@ def test_damaged_results_are_not_written_over(tmp_path: Path, capsys: pytest.Cap
 def test_the_fit_of_exact_note10_blocks_is_exact(tmp_path: Path) -> None:
     files.write_all(tmp_path)
     measurements = SHIPPED["note10"].read(tmp_path)
-    model = fit_model(measurements, used_features(measurements))
+    model = fit_model(measurements, usual_features(measurements))
     for m in measurements:
         price = sum(value * m.features.get(name, 0) for name, value in model.coefficients.items())
         assert price == pytest.approx(m.latency_ms, rel=1e-4)
@@ -129,7 +129,7 @@ def data() -> Path:
 def test_the_shipped_table_is_the_fit_of_the_measurements(name: str, data: Path) -> None:
     shipped = SHIPPED[name]
     measurements = shipped.read(data)
-    model = fit_model(measurements, shipped.features or used_features(measurements))
+    model = fit_model(measurements, shipped.features or usual_features(measurements))
     table = load_table(name)
     assert table.model
     assert table.model.coefficients == pytest.approx(model.coefficients, rel=1e-4)

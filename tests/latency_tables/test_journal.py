@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -96,11 +97,72 @@ def test_a_file_cut_anywhere_loses_its_last_line_only(path: Path) -> None:
     ],
 )
 def test_a_damaged_line_is_named(path: Path, damaged: bytes) -> None:
+    _without_checks(path)
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([*lines[:4], damaged, *lines[4:]]) + b"\n")
     with pytest.raises(LatencyError) as refusal:
         read(path)
     assert str(refusal.value) == f"{path}, line 5 is damaged: delete the file to measure again"
+
+
+def _without_checks(path: Path) -> None:
+    """As earlier versions wrote it."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "crc32"}) + "\n" for line in lines))
+
+
+def test_any_changed_digit_is_noticed_and_nothing_is_written(path: Path) -> None:
+    content = path.read_bytes()
+    digits = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
+    for place in digits:
+        changed = content[:place] + (b"7" if content[place : place + 1] != b"7" else b"8") + content[place + 1 :]
+        path.write_bytes(changed)
+        with pytest.raises(LatencyError, match=r"damaged|now it is"):
+            read(path)
+        assert path.read_bytes() == changed
+    assert len(digits) > 50
+
+
+@pytest.mark.parametrize("lost", range(1, 6))
+def test_a_lost_line_is_noticed(path: Path, lost: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:lost] + lines[lost + 1 :]))
+    with pytest.raises(LatencyError, match=f"line {lost + 1} is damaged"):
+        read(path)
+
+
+def test_a_file_of_an_earlier_version_goes_on_with_checks(path: Path) -> None:
+    _without_checks(path)
+    with closing(Journal(path, PHONE, MODELS)) as journal:
+        journal.add(Sample("b", 9, 1.0, 1.25))
+    assert read(path).samples["b"][-1] == Sample("b", 9, 1.0, 1.25)
+    assert len(read(path).samples["a"]) == 2
+    path.write_text(path.read_text().replace("1.25", "1.26"))  # also in a line that has no check
+    with pytest.raises(LatencyError, match="damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"my thesis", b'{"name": "mine"}\n{"half', b"[1, 2]\n", b'{"x": 1}', b"\xff\n\xfe"]
+)
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(LatencyError, match="holds no raw samples of fairnas") as refusal:
+        read(path)
+    assert path.read_bytes() == content
+    assert "\n" not in str(refusal.value)
+
+
+def test_nothing_is_written_through_a_link_nor_read_from_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("")
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(LatencyError, match="is a link"):
+        read(tmp_path / "link.jsonl")
+    assert (tmp_path / "mine.txt").read_text() == ""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(LatencyError, match="not a regular file"):
+        read(tmp_path / "pipe.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_an_unsound_table_is_refused_in_one_line(
         _set("blocks", "first", "p90_ms", value=0.26),
         _set("name", value="mine"),
         _set("validation", "within_10", value=1.0),
-        _set("validation", "surprise", value=1.0),
+        _set("validation", "groups", value=1),
         _set("sha256", value="0" * 64),
         lambda content: content.pop("sha256"),
     ],

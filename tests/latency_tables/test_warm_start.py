@@ -28,6 +28,7 @@ from fairnas.latency_tables.warm_start_study import (
     read_networks,
     select_method,
     to_markdown,
+    used_operations,
 )
 from fairnas.models import get_space
 
@@ -194,6 +195,35 @@ def test_networks_whose_output_does_not_depend_on_the_input_are_known(files: tup
     assert connected["000300"]  # 0-3
     assert connected["303003"]  # 0-1, 1-2, 2-3
     assert networks.devices == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("333333", "333333"),
+        ("330300", "000300"),  # 0-1 and 0-2 lead nowhere
+        ("003333", "000300"),  # nothing enters the nodes 1 and 2
+        ("303003", "303003"),  # 0-1, 1-2, 2-3
+        ("300310", "300310"),
+        ("333000", "000000"),
+        ("030021", "030001"),  # 1-3: nothing enters 1
+    ],
+)
+def test_operations_on_no_way_from_input_to_output_are_dropped(name: str, used: str) -> None:
+    assert used_operations(name) == used
+
+
+def test_multiply_adds_and_operations_are_those_that_are_used(tmp_path: Path) -> None:
+    """A convolution of 3x3 has 9 times as many as one of 1x1; 5 are elsewhere in the network."""
+    names = ["".join(name) for name in itertools.product("0123", repeat=6)]
+    rows = [f"{name},{5 + 2 * (name.count('2') + 9 * name.count('3'))}\n" for name in names]
+    latencies, costs = tmp_path / "latencies.csv", tmp_path / "costs.csv"
+    latencies.write_text("arch,one\n" + "".join(f"{name},1.5\n" for name in names))
+    costs.write_text("arch,conv_mflops\n" + "".join(rows))
+    networks = read_networks(latencies, costs)
+    place = names.index("330320")
+    assert networks.macs[place] == pytest.approx(5 + 2 * (9 + 9 + 1))  # 0-3 and, by 0-1, 1-3; 0-2 leads nowhere
+    assert networks.operations[place].tolist() == [0, 1, 2, 0]
 
 
 def test_files_of_different_architectures_are_refused_in_one_line(

@@ -60,7 +60,7 @@ def test_times_are_written_beside_their_samples_and_go_on_from_them(command: Com
     arguments = ("profile", network.name, "--out", "times.json", "--rounds", "3", "--sustained", "0.1", "--json")
     answers = [json.loads(command(*arguments)[1]) for _ in range(2)]
     assert json.loads(Path("times.json").read_text()) == answers[1]
-    assert Path("times.jsonl").read_text().count('"sample"') == 3
+    assert Path("times.json.samples.jsonl").read_text().count('"sample"') == 3
     for (row,) in answers:
         sustained = row.pop("sustained")
         assert sustained["seconds"] >= 0.1

@@ -173,7 +173,9 @@ def test_upper_ends_are_treated_exactly_although_they_are_no_sums(seed: int, fir
     rng = np.random.default_rng(seed)
     shape, groups = (4, 3), int(rng.integers(1, 6))
     tables = {"params": rng.uniform(0, 10, size=shape), "latency_upper_ms": rng.uniform(0, 10, size=shape)}
-    spread = Spread(rng.uniform(0, 20, size=shape), rng.integers(groups, size=shape), rng.uniform(0, 3, size=groups))
+    spread = Spread.by_group(
+        rng.uniform(0, 20, size=shape), rng.integers(groups, size=shape), rng.uniform(0, 3, size=groups)
+    )
     flags = np.zeros(shape, dtype=bool)
     costs = SpaceCosts(tables, dict.fromkeys(tables, 2.0), flags, False, {"latency_upper_ms": spread})
     every = [costs.of(genome) for genome in itertools.product(range(3), repeat=4)]

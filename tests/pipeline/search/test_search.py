@@ -45,7 +45,9 @@ def random_costs(rng: np.random.Generator) -> SpaceCosts:
     fixed["latency_upper_ms"] = fixed["latency_ms"]
     tables["params"], fixed["params"] = np.ceil(tables["params"]), 1.0
     groups = int(rng.integers(1, 8))
-    spread = Spread(tables["latency_ms"] * 0.3, rng.integers(groups, size=shape), rng.uniform(0, 1, size=groups))
+    spread = Spread.by_group(
+        tables["latency_ms"] * 0.3, rng.integers(groups, size=shape), rng.uniform(0, 1, size=groups)
+    )
     return SpaceCosts(tables, fixed, np.zeros(shape, dtype=bool), False, {"latency_upper_ms": spread})
 
 
