@@ -17,9 +17,14 @@ from .foreign import (
     build_any_network,
     check_classifier,
     classes_of,
+    classifier_of,
     code_of,
+    main_output,
+    materialise,
     parse_any_network,
 )
+from .foreign_digest import network_digest, seeded
+from .multiply_adds import multiply_adds
 from .networks import build_network, parse_network
 from .search_space import BENCHMARKS, Architecture, Choice, Layer, SearchSpace, Space, any_space, get_space, list_spaces
 from .supernet import LayeredSupernet, Path, Supernet
@@ -53,9 +58,15 @@ __all__ = [
     "build_supernet",
     "check_classifier",
     "classes_of",
+    "classifier_of",
     "code_of",
     "get_space",
     "list_spaces",
+    "main_output",
+    "materialise",
+    "multiply_adds",
+    "network_digest",
     "parse_any_network",
     "parse_network",
+    "seeded",
 ]

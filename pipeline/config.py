@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -487,6 +488,10 @@ class ExportConfig(Section):
     tolerance: float = Field(
         default=1e-4, gt=0, description="largest logit difference of float32 formats, relative to the largest logit"
     )
+    mean: tuple[float, float, float] | None = Field(
+        default=None, description="of the images' channels in 0..1, as a network from elsewhere expects them"
+    )
+    std: tuple[float, float, float] | None = Field(default=None, description="likewise; empty means the images' own")
     latency_rounds: int = Field(default=50, ge=3)
     sustained_s: float = Field(default=0.0, ge=0, description="run every format for so many seconds: what heat leaves")
     int8: Int8Config = Int8Config()
@@ -499,6 +504,13 @@ class ExportConfig(Section):
         exclude=True,  # whose key it is decides nothing that is measured
         description="path of an ssh key that signs the checksums",
     )
+
+    @field_validator("std")
+    @classmethod
+    def _std_divides(cls, value: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if value is not None and not all(0 < each < math.inf for each in value):
+            raise ValueError("expected three numbers above 0")
+        return value
 
     @field_validator("formats")
     @classmethod

@@ -12,9 +12,11 @@ from typing import Any, TypeGuard, cast
 
 from rich.markup import escape
 
+from ..common.errors import FairnasError
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
 from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
+from ..exporters.quiet import output_as_remarks
 from ..latency_tables import (
     Device,
     DeviceOptions,
@@ -44,6 +46,7 @@ from ..models import (
     UserModel,
     code_of,
     get_space,
+    network_digest,
 )
 from . import check_picks, evaluate, export, ranks, retrain, train_supernet
 from .config import Config
@@ -64,7 +67,7 @@ from .search.costs import space_costs
 from .search.problem import Problem
 from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
-from .subject import Weights, open_subject
+from .subject import Weights, built_network, open_subject
 from .transfer import Trained
 
 STAGES = ("latency", "supernet", "oneshot", "similarity", "search", "picks", "retrain", "export", "rank", "report")
@@ -380,6 +383,7 @@ class Pipeline:
         for name, source in networks.items():
             code = {"code": code_of(source), "teacher_code": code_of(teacher) if teacher is not None else None}
             read = files | {of: path for of, path in code.items() if path is not None}
+            begun = retrain.digest_at_start(source, config, len(self.dataset.classes))
             self.run.execute(
                 Stage(
                     f"retrain/{name}",
@@ -390,7 +394,7 @@ class Pipeline:
                         "deploy": config.deploy.model_dump(),
                         "retrain": config.retrain.model_dump(exclude=elsewhere),
                     },
-                    inputs | {of: sha256_file(path) for of, path in read.items()},
+                    inputs | {of: sha256_file(path) for of, path in read.items()} | begun,
                     retrain.OUTPUTS,
                     lambda work, name=name, source=source: retrain.retrain(
                         name, source, config, self.dataset, work, self._mobile_supernet if inherited else None
@@ -452,9 +456,11 @@ class Pipeline:
         for name, source in networks.items():
             table_stage = f"latency/{name}" if latency_of_each else "picks"
             try:
-                self._export(name, source, table_stage, weights)
-            except ExportError as error:  # which keeps none of the others
-                refused.append(f"{name}: {error}")
+                with output_as_remarks():  # a user's own network may print what it likes
+                    self._export(name, source, table_stage, weights)
+            except FairnasError as error:  # which keeps none of the others
+                text = str(error)
+                refused.append(text if text.startswith(f"{name}: ") else f"{name}: {text}")
         if refused:
             raise ExportError("; ".join(refused))
 
@@ -469,6 +475,12 @@ class Pipeline:
             inputs["weights"] = sha256_file(weights)
         if (code := code_of(source)) is not None:
             inputs["code"] = sha256_file(code)
+        if isinstance(source, UserModel):
+            try:
+                built = built_network(source, weights, config, len(self.dataset.classes) if kind == "trained" else None)
+            except ValueError as error:
+                raise UserError(str(error)) from None
+            inputs["network"] = network_digest(source, built)
         if config.export.sign_with is not None:
             inputs["signer"] = fingerprint(Path(config.export.sign_with).expanduser())
         if isinstance(source, Architecture):
