@@ -19,7 +19,8 @@ from torch.nn.parameter import is_lazy
 
 from .foreign import UserModel
 
-_LIBRARIES = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LIBRARIES = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+_INSTALLED = {"site-packages", "dist-packages"}  # also those of an environment that this one is made from
 
 
 @contextmanager
@@ -71,12 +72,16 @@ def _files(source: UserModel, network: nn.Module) -> dict[str, Path]:
     """The user's own files, by module: where classes of the network are from, and what these modules hold of others."""
     names = [source.module, *(type(module).__module__ for module in network.modules())]
     found: dict[str, Path] = {}
+    seen: set[str] = set()
     while names:
         name = names.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         module = sys.modules.get(name)
         path = Path(str(getattr(module, "__file__", None) or ""))
         ours = name.partition(".")[0] == __name__.partition(".")[0]
-        if ours or name in found or module is None or not path.is_file() or _is_installed(path.resolve()):
+        if ours or module is None or not path.is_file() or _is_installed(path.resolve()):
             continue
         found[name] = path
         names += [_home(value) for value in vars(module).values()]
@@ -84,7 +89,7 @@ def _files(source: UserModel, network: nn.Module) -> dict[str, Path]:
 
 
 def _is_installed(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in _LIBRARIES)
+    return not _INSTALLED.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in _LIBRARIES)
 
 
 def _home(value: Any) -> str:

@@ -163,7 +163,10 @@ class _Export:
         write_export_folder(self.workspace.folder, self._passport(records, lineage), key)
         shutil.rmtree(self.workspace.folder / TUNING, ignore_errors=True)
         if len(refused) == len(records):
-            raise ExportError("; ".join(f"{record.format}: {record.reason}" for record in refused))
+            formats: dict[str | None, list[str]] = {}
+            for record in refused:
+                formats.setdefault(record.reason, []).append(record.format)
+            raise ExportError("; ".join(f"{', '.join(names)}: {reason}" for reason, names in formats.items()))
 
     def _candidate(self, maker: FormatMaker, name: FormatName) -> Candidate:
         exported = None

@@ -78,7 +78,14 @@ class Subject:
 
 
 def open_subject(
-    name: str, source: AnyNetwork, weights: Path | None, kind: Weights, config: Config, dataset: Dataset
+    name: str,
+    source: AnyNetwork,
+    weights: Path | None,
+    kind: Weights,
+    config: Config,
+    dataset: Dataset,
+    *,
+    resolution: int | None = None,
 ) -> Subject:
     """Build a network, load its weights, and find out what it expects.
 
@@ -89,18 +96,20 @@ def open_subject(
         kind: where these weights come from.
         config: the run's configuration.
         dataset: real images.
+        resolution: of the images, in pixels; None for what the configuration says, or timm of its networks.
 
     Raises:
         UserError: the weights are not the network's, or it is no classifier of RGB images.
     """
-    resolution, mean, std = config.deploy.resolution, dataset.mean, dataset.std
+    mean, std = dataset.mean, dataset.std
     try:
         network = built_network(source, weights, config, len(dataset.classes) if kind == "trained" else None)
         require_finite(network)
         if isinstance(source, TimmModel) and kind != "trained":
             expected = resolve_data_config(model=network)
-            resolution = int(expected["input_size"][-1])
+            resolution = resolution or int(expected["input_size"][-1])
             mean, std = cast(tuple[Channels, Channels], (tuple(expected["mean"]), tuple(expected["std"])))
+        resolution = resolution or config.deploy.resolution
         if kind != "trained":
             mean, std = config.export.mean or mean, config.export.std or std
         count = classes_of(network, resolution)
