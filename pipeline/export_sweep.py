@@ -75,8 +75,8 @@ def sweep(
             "formats": list(FORMATS),
             "states": dict(sorted(states.items())),
             "rows": rows,
-            "protocol": "timm's networks by name, random weights, handwritten digits enlarged to the smallest size that "
-            f"a network takes of {', '.join(map(str, RESOLUTIONS))} px (or its only one); {'; '.join(SETTINGS)}",
+            "protocol": "timm's networks by name, random weights, digits enlarged to the smallest size "
+            f"that a network takes of {', '.join(map(str, RESOLUTIONS))} px (or its only); {'; '.join(SETTINGS)}",
             "seeds": 1,
             "machine": machine(),
             **{key: stamp[key] for key in ("versions", "commit")},
