@@ -62,6 +62,7 @@ def judge_format(
     limits: Limits,
     *,
     one_by_one: int = 0,
+    branches: bool = False,
     random_weights: bool = False,
 ) -> Judgement:
     """Judge a format on images that it was not fitted to.
@@ -75,6 +76,8 @@ def judge_format(
         limits: what passes.
         one_by_one: on how many of the images formats that keep float32 are compared once more, one image at a time:
             what a network computes may depend on what else is in the batch.
+        branches: whether its code is known to decide by the images: then these are all of them, and also made brighter
+            and darker, since few images of a set may lie beyond a threshold.
         random_weights: of such a network the answers mean nothing, so a loss of precision is measured and not judged.
     """
     before, after = (float(each.float().mean()) for each in hits) if hits else (None, None)
@@ -86,8 +89,9 @@ def judge_format(
         if exported.format in KEEPS_FLOAT32:
             require_parity(parity, limits.tolerance)
             if one_by_one:
-                alone = compare(model.network, exported.run, _one_by_one(parity_batches(), one_by_one))
-                require_parity(alone, limits.tolerance, how=", one at a time")
+                alone = compare(model.network, exported.run, _one_by_one(parity_batches(), one_by_one, branches))
+                how = ", one at a time, also brighter and darker" if branches else ", one at a time"
+                require_parity(alone, limits.tolerance, how)
             return found
         _require_numbers(parity)
         judged_by = None if random_weights else _judge_loss(parity, hits, limits, single=len(model.classes) == 1)
@@ -131,11 +135,12 @@ def _require_numbers(parity: Parity) -> None:
         raise ExportError(f"it answers some of {parity.images} images with what are no numbers (NaN or infinite)")
 
 
-def _one_by_one(batches: Iterable[Tensor], most: int) -> Iterable[Tensor]:
+def _one_by_one(batches: Iterable[Tensor], most: int, varied: bool) -> Iterable[Tensor]:
     for images in batches:
-        yield from images[:most].split(1)
+        for image in images[: len(images) if varied else most].split(1):
+            yield from (image, image + 1, image - 1) if varied else (image,)
         most -= len(images)
-        if most <= 0:
+        if most <= 0 and not varied:
             return
 
 

@@ -334,6 +334,7 @@ def export(
     if weights is not None and (named is None or len(named) != 1 or hard_swish):
         raise UserError("--weights are of one network: name it, and without --hard-swish, which needs training")
     with _opened(target, preset, data, run, given, seed, force) as work:
+        from .export import NetworksRefused
         from .pipeline import hard_swish_networks, ours
 
         if named is not None and weights is None:
@@ -347,7 +348,12 @@ def export(
             chosen = _prepare(work, named)
             work.retrain(ours(chosen))
             chosen = work.with_hard_swish(chosen) if hard_swish else chosen
-        work.export(chosen, latency_of_each=named is not None, weights=weights)
+        try:
+            work.export(chosen, latency_of_each=named is not None, weights=weights)
+        except NetworksRefused as error:
+            if as_json:  # the answers about the others
+                _show_exports(work, list(chosen), as_json, error.reasons)
+            raise
         withheld = _show_exports(work, list(chosen), as_json)
     if formats is not None and withheld:
         raise typer.Exit(WITHHELD)
@@ -602,13 +608,14 @@ def _prepare(work: Pipeline, named: Mapping[str, AnyNetwork] | None) -> Mapping[
     return named
 
 
-def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> bool:
+def _show_exports(work: Pipeline, names: list[str], as_json: bool, refused: Mapping[str, str] | None = None) -> bool:
     """Print what was exported; returns whether a format that was asked for is not there."""
     from .export_table import read_passports, show_exports, withheld
 
-    passports = read_passports(work.run.folder, names)
+    passports = read_passports(work.run.folder, [name for name in names if name not in (refused or {})])
     if as_json:
-        print(json.dumps({"run": str(work.run.folder), "exported": passports}, indent=1))
+        answer = {"run": str(work.run.folder), "exported": passports}
+        print(json.dumps(answer | ({"refused": dict(refused)} if refused else {}), indent=1))
     else:
         show_exports(work.run.folder, passports)
     return withheld(passports)

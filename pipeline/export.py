@@ -50,7 +50,7 @@ from .subject import EVAL_BATCH, Subject
 
 VERSION = 3
 LOOKED_AT = 16  # images on which layers are compared one by one
-ALONE = 64  # images that are also answered one at a time; all of them where a network's code branches
+ALONE = 64  # images that are also answered one at a time
 OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")
 PACKAGES = (
     "torch",
@@ -65,6 +65,18 @@ PACKAGES = (
 
 # Of libraries and of the user's own code: one format's failure, of whatever kind, is that format's alone.
 _ANY = (Exception, SystemExit)
+
+
+class NetworksRefused(ExportError):
+    """Some networks can be handed over in no format, or not be opened at all; the others are there.
+
+    Attributes:
+        reasons: by the networks' names.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+        self.reasons = dict(reasons)
 
 
 @dataclass(frozen=True)
@@ -192,7 +204,8 @@ class _Export:
             self._parity_batches,
             None if after is None else (self._hits, after),
             self.limits,
-            one_by_one=self.settings.parity_images if maker.branches else ALONE,
+            one_by_one=ALONE,
+            branches=bool(maker.branches),
             random_weights=self.subject.weights == "random",
         )
         if name in ("onnx", "litert"):
@@ -208,9 +221,15 @@ class _Export:
         if family not in self._float_reasons:
             exported = maker.float_form(name)
             assert exported is not None
-            many = self.settings.parity_images if maker.branches else ALONE
-            model, limits = self.subject.deployable, self.limits
-            judged = judge_format(model, exported, self._parity_batches, None, limits, one_by_one=many)
+            judged = judge_format(
+                self.subject.deployable,
+                exported,
+                self._parity_batches,
+                None,
+                self.limits,
+                one_by_one=ALONE,
+                branches=bool(maker.branches),
+            )
             self._float_reasons[family] = judged.reason
         reason = self._float_reasons[family]
         return f"the float32 file that it is made from is wrong: {reason}" if reason else None

@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from ..common.errors import FairnasError
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
-from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
 from ..exporters.quiet import output_as_remarks
 from ..latency_tables import (
@@ -450,19 +449,18 @@ class Pipeline:
                 ours and was not trained here.
 
         Raises:
-            ExportError: some of them can be handed over in no format; the others are there.
+            NetworksRefused: some of them can be handed over in no format; the others are there.
         """
-        refused: list[str] = []
+        refused: dict[str, str] = {}
         for name, source in networks.items():
             table_stage = f"latency/{name}" if latency_of_each else "picks"
             try:
                 with output_as_remarks():  # a user's own network may print what it likes
                     self._export(name, source, table_stage, weights)
             except FairnasError as error:  # which keeps none of the others
-                text = str(error)
-                refused.append(text if text.startswith(f"{name}: ") else f"{name}: {text}")
+                refused[name] = str(error).removeprefix(f"{name}: ")
         if refused:
-            raise ExportError("; ".join(refused))
+            raise export.NetworksRefused(refused)
 
     def _export(self, name: str, source: AnyNetwork, table_stage: str, given: Path | None) -> None:
         config, kind = self.config, self._kind_of_weights(name, source, given)
