@@ -67,7 +67,7 @@ PACKAGES = (
 _ANY = (Exception, SystemExit)
 
 
-class NetworksRefused(ExportError):
+class NetworksRefused(ExportError):  # noqa: N818 - said as what it is
     """Some networks can be handed over in no format, or not be opened at all; the others are there.
 
     Attributes:

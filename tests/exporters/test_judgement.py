@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
 def judged(network: nn.Module, run: Logits, form: str, hits: tuple[Tensor, Tensor] | None = None) -> Judgement:
     classes = tuple("abcdefghij"[: network(IMAGES[:1]).shape[1]])
-    model = Deployable("net", network.eval(), Preprocessing(4, 1.0, (0.5,) * 3, (0.5,) * 3), classes)
+    model = Deployable("net", network.eval(), Preprocessing(4, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), classes)
 
     def batches() -> Iterable[Tensor]:
         return IMAGES.split(16)
@@ -139,15 +139,16 @@ def test_an_interval_holds_as_often_as_it_says() -> None:
 
 
 def test_weights_that_are_no_numbers_are_named() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    convolution, norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+    network = nn.Sequential(convolution, norm)
     network.register_buffer("mask", torch.tensor([-float("inf"), 0.0]))  # as attention has
     require_finite(network)
-    network[0].weight.data[0] = float("nan")
+    convolution.weight.data[0] = float("nan")
     with pytest.raises(ValueError, match=r"3 of 12 numbers of its tensor '0.weight' are NaN"):
         require_finite(network)
-    network[0].weight.data[0] = 0
-    network[1].running_var[0] = float("inf")  # pyright: ignore[reportIndexIssue, reportOptionalSubscript]
-    with pytest.raises(ValueError, match="'1.running_var' are infinite"):
+    convolution.weight.data[0] = 0
+    norm.register_buffer("running_var", torch.tensor([float("inf"), 1, 1, 1]))
+    with pytest.raises(ValueError, match=r"'1\.running_var' are infinite"):
         require_finite(network)
 
 
