@@ -32,6 +32,7 @@ ARGS =
 #:  experiment-scoring  score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
 #:  experiment-overhead  what a search costs besides scoring: results/
 #:  experiment-deploy   retrain networks at 96 px and export each in every format (DATA=class folders): results/ and README
+#:  experiment-export-sweep  export 60 of timm's networks to ONNX, in float32 and in 8 bits: results/
 #:  experiment-detection     RetinaNet with each backbone on Penn-Fudan (DATA=folder with annotations.json): results/ and README
 #:  experiment-segmentation  DeepLabv3+ with each backbone on CamVid (DATA=folder): results/ and README
 #:  report      write the report of RUN again (default: runs/TARGET-PRESET)
@@ -52,7 +53,7 @@ $(error there is no variable $(firstword $(UNKNOWN)): $(if $(NEAREST),did you me
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-deploy openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench bench-startup report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-deploy experiment-export-sweep openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench bench-startup report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -185,6 +186,10 @@ experiment-scoring: setup
 
 experiment-overhead: setup
 	$(VENV)/bin/python -m fairnas.pipeline.search.overhead $(ARGS)
+
+# Stopped, the same command goes on; half an hour on one core.
+experiment-export-sweep: setup
+	$(VENV)/bin/python -m fairnas.pipeline.export_sweep $(ARGS)
 
 # Exports exit with 3 where a format was withheld, which is a result.
 DEPLOYED = runs/deploy

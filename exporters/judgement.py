@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +10,13 @@ from torch import Tensor
 
 from .deployable import Deployable, Exported, Logits
 from .errors import ExportError
-from .parity import Parity, compare, require_parity
+from .paired import Loss
+from .parity import Parity, answers, compare, require_parity
 
 KEEPS_FLOAT32 = ("onnx", "tensorrt", "litert")
 """Formats that compute what PyTorch computes, up to rounding; all others lose precision."""
+
+Batches = Callable[[], Iterable[Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Limits:
 
     Attributes:
         tolerance: of formats that keep float32; see `require_parity`.
-        max_drop: largest loss of top-1, within 0..1, of those that lose precision.
+        max_drop: largest loss of top-1, within 0..1, of those that lose precision, see `Loss.breaks`. Of networks with
+            one logit that is no answer to a question of the images, the largest loss of its variance.
     """
 
     tolerance: float
@@ -38,6 +42,7 @@ class Judgement:
         top1_before: of the network on the validation images; None where it does not know their classes.
         top1: of the file; None as above.
         reason: why it is not fit to be handed over; None where it is.
+        judged_by: in words, what decided, and what so many images can tell.
         first_diverging_layer: the first whose output differs by more than it should; None where none does.
     """
 
@@ -45,16 +50,19 @@ class Judgement:
     top1_before: float | None = None
     top1: float | None = None
     reason: str | None = None
+    judged_by: str | None = None
     first_diverging_layer: str | None = None
 
 
 def judge_format(
     model: Deployable,
     exported: Exported,
-    parity_batches: Iterable[Tensor],
-    accuracies: tuple[float, float] | None,
+    parity_batches: Batches,
+    hits: tuple[Tensor, Tensor] | None,
     limits: Limits,
     *,
+    one_by_one: int = 0,
+    branches: bool = False,
     random_weights: bool = False,
 ) -> Judgement:
     """Judge a format on images that it was not fitted to.
@@ -62,34 +70,90 @@ def judge_format(
     Args:
         model: the reference.
         exported: what is judged.
-        parity_batches: images `[B, C, H, W]`.
-        accuracies: top-1 of the network and of the file; None where the network does not know the images' classes.
+        parity_batches: gives images `[B, C, H, W]`, as often as it is called.
+        hits: which validation images the network, and which the file answers rightly, bool `[N]` each; None where the
+            network does not know the images' classes.
         limits: what passes.
+        one_by_one: on how many of the images formats that keep float32 are compared once more, one image at a time:
+            what a network computes may depend on what else is in the batch.
+        branches: whether its code is known to decide by the images: then these are all of them, and also made brighter
+            and darker, since few images of a set may lie beyond a threshold.
         random_weights: of such a network the answers mean nothing, so a loss of precision is measured and not judged.
     """
+    before, after = (float(each.float().mean()) for each in hits) if hits else (None, None)
     if exported.run is None:
-        return Judgement(top1_before=accuracies[0] if accuracies else None)
-    parity = compare(model.network, exported.run, parity_batches)
-    before, after = accuracies or (None, None)
-    reason = None
-    if exported.format in KEEPS_FLOAT32:
-        try:
+        return Judgement(top1_before=before)
+    parity = compare(model.network, exported.run, parity_batches())
+    found = Judgement(parity, before, after)
+    try:
+        if exported.format in KEEPS_FLOAT32:
             require_parity(parity, limits.tolerance)
-        except ExportError as error:
-            reason = str(error)
-    elif before is not None and after is not None:
-        if not before - after <= limits.max_drop:
-            reason = f"top-1 falls by {100 * (before - after):.2f} points (limit {100 * limits.max_drop:.2f})"
-    elif not random_weights and 1 - parity.top1_agreement > limits.max_drop:
-        reason = (
-            f"it gives the network's own answer on {parity.top1_agreement:.1%} of {parity.images} images "
-            f"(limit {1 - limits.max_drop:.1%}; accuracy cannot be told: the images have other classes)"
+            if one_by_one:
+                alone = compare(model.network, exported.run, _one_by_one(parity_batches(), one_by_one, branches))
+                how = ", one at a time, also brighter and darker" if branches else ", one at a time"
+                require_parity(alone, limits.tolerance, how)
+            return found
+        _require_numbers(parity)
+        judged_by = None if random_weights else _judge_loss(parity, hits, limits, single=len(model.classes) == 1)
+    except ExportError as error:
+        return Judgement(parity, before, after, reason=str(error))
+    return Judgement(parity, before, after, judged_by=judged_by)
+
+
+def _judge_loss(parity: Parity, hits: tuple[Tensor, Tensor] | None, limits: Limits, *, single: bool) -> str:
+    """What decided that precision may be lost; raises `ExportError` where it may not."""
+    if hits is not None:
+        first, second = hits
+        loss = Loss(int((first & ~second).sum()), int((second & ~first).sum()), len(first))
+        if loss.breaks(limits.max_drop):
+            raise ExportError(f"top-1 falls {loss.in_words(limits.max_drop)}")
+        return f"top-1 falls {loss.in_words(limits.max_drop)}"
+    if single:
+        lost = parity.lost_variance
+        lost = 0.0 if lost is None and parity.max_abs_difference == 0 else lost
+        share = "all" if lost is None else f"{lost:.2%}"
+        words = (
+            f"its only number loses {share} of its variance over {parity.images} images "
+            f"(limit {limits.max_drop:.2%}; it is judged by value: the images have no classes that it answers)"
         )
-    return Judgement(parity, before, after, reason)
+        if lost is None or lost > limits.max_drop:
+            raise ExportError(words)
+        return words
+    changed = round((1 - parity.top1_agreement) * parity.images)
+    loss = Loss(changed, 0, parity.images)
+    words = (
+        f"it gives the network's own answer on {parity.top1_agreement:.1%} of {parity.images} images, so that answers "
+        f"change {loss.in_words(limits.max_drop)}; accuracy cannot be told: the images have other classes"
+    )
+    if loss.breaks(limits.max_drop):
+        raise ExportError(words)
+    return words
 
 
-@torch.inference_mode()
+def _require_numbers(parity: Parity) -> None:
+    if not parity.max_abs_difference < float("inf"):
+        raise ExportError(f"it answers some of {parity.images} images with what are no numbers (NaN or infinite)")
+
+
+def _one_by_one(batches: Iterable[Tensor], most: int, varied: bool) -> Iterable[Tensor]:
+    for images in batches:
+        for image in images[: len(images) if varied else most].split(1):
+            yield from (image, image + 1, image - 1) if varied else (image,)
+        most -= len(images)
+        if most <= 0 and not varied:
+            return
+
+
+@torch.no_grad()
+def right_answers(run: Logits, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Which images are answered with their label, bool `[N]`; what is no number is no answer."""
+    hits = []
+    for images, labels in batches:
+        logits = run(images)
+        hits.append((answers(logits) == labels) & logits.isfinite().all(1))
+    return torch.cat(hits)
+
+
 def accuracy(run: Logits, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Share of images whose largest logit is their label."""
-    hits = [(run(images).argmax(1) == labels).float() for images, labels in batches]
-    return float(torch.cat(hits).mean())
+    """Share of images that are answered with their label."""
+    return float(right_answers(run, batches).float().mean())

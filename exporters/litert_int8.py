@@ -12,6 +12,7 @@ from .deployable import Samples
 from .errors import ExportError
 from .litert_files import operators
 from .litert_runtime import MISSING, as_inputs, litert_logits, load_interpreter, reason
+from .parity import answers
 from .quiet import quiet
 
 _SIGNATURE = "serving_default"
@@ -55,6 +56,8 @@ def choose_int8(content: bytes, samples: Samples, *, int8_io: bool, threads: int
             raise ExportError(f"cannot be quantised for LiteRT: {reason(error)}") from error
     top1 = {name: _top1(quantised, samples, threads) for name, quantised in made.items()}
     best = max(top1, key=top1.__getitem__)  # of equals the first
+    if "int8" not in operators(made[best]):
+        raise ExportError("nothing of it is in 8 bits: no operator could be quantised")
     return made[best], {
         "quantised_by": f"ai-edge-quantizer {version('ai-edge-quantizer')}",
         "weights": "int8, symmetric, a scale per output channel",
@@ -115,4 +118,4 @@ def _ranges(ends: _Ranges, way: Mapping[str, Callable[..., np.ndarray]]) -> _Ran
 
 def _top1(content: bytes, samples: Samples, threads: int) -> float:
     logits = litert_logits(content, threads)(samples.selection)
-    return float((logits.argmax(1) == samples.labels).float().mean())
+    return float((answers(logits) == samples.labels).float().mean())

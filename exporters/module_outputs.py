@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 _WEIGHTED = (_ConvNd, nn.Linear)  # what a batch norm can become part of
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def module_outputs(network: nn.Module, images: Tensor, unfolded: Collection[str]) -> dict[str, Tensor]:
     """The output of every module that is called once and answers with one tensor, by its path.
 

@@ -91,7 +91,7 @@ def distributions(
 
     Args:
         model: in float.
-        names: of the tensors.
+        names: of the tensors, which hold float32 numbers: shapes need no range.
         images: preprocessed, `[N, C, H, W]`.
         histograms: whether to count values; only `minmax` does without.
     """

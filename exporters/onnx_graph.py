@@ -87,6 +87,16 @@ def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
     }
 
 
+def float_tensors(model: onnx.ModelProto) -> set[str]:
+    """Names of the tensors that hold float32 numbers; others are shapes, places and conditions."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    }
+
+
 def inner_tensors(
     model: onnx.ModelProto, names: Sequence[str], images: Tensor, batch: int = _BATCH
 ) -> Iterator[dict[str, np.ndarray]]:

@@ -20,10 +20,10 @@ from .errors import ExportError
 from .onnx_calibration import Distribution, Method, distributions
 from .onnx_float_layers import float_front, keep_in_float
 from .onnx_gates import absorb_gates, gate_ranges, spell_out_hard_swish
-from .onnx_graph import inner_tensors, loaded, producers, quiet_session
+from .onnx_graph import WEIGHTED, float_tensors, inner_tensors, loaded, producers, quiet_session
 from .onnx_prepare import layers, prepared, read_only_by
 from .onnx_sensitivity import culprits
-from .parity import onnx_logits
+from .parity import answers, onnx_logits
 
 FILE = "model.int8.onnx"
 
@@ -100,7 +100,7 @@ def quantise_onnx(
 
     Raises:
         ExportError: the model cannot be read or run on these images, has several inputs or outputs, or there are no
-            images.
+            images, or no layer could be quantised.
     """
     if not len(samples.calibration) or not len(samples.selection):
         raise ExportError("quantising needs images: some to take ranges from, some to choose by")
@@ -113,6 +113,7 @@ def quantise_onnx(
         fit, sensitive = work.return_layers(method, fit)
     progress("writing")
     content = work.content(method, sensitive)
+    _require_8_bits(content)
     facts = work.facts(method, fits, fit, sensitive) | {"convolutions": _convolutions(content)}
     return Exported("onnx-int8", {FILE: content}, onnx_logits(content), facts=facts)
 
@@ -144,12 +145,13 @@ class _Quantiser:
         self.progress(f"calibrating on {len(self.samples.calibration)} images")
         made = producers(self.model)
         fused = read_only_by(self.model, _FUSED)
+        numbers = float_tensors(self.model)
         names = {
             name
             for node in self.model.graph.node
             if node.op_type in self.operators and node.name not in self.front
             for name in (*node.input, *node.output)
-            if name in made or name == self.input
+            if (name in made or name == self.input) and name in numbers
         }
         kept = sorted({fused.get(name, name) for name in names})
         histograms = set(self.settings.methods) != {"minmax"}
@@ -259,8 +261,17 @@ class _Quantiser:
         return torch.from_numpy(np.concatenate([values[self.output] for values in batches]))
 
     def _fit(self, logits: Tensor) -> _Fit:
-        right = logits.argmax(1) == self.samples.labels
+        right = answers(logits) == self.samples.labels
         return _Fit(float(right.float().mean()), float((logits - self.reference).abs().mean()))
+
+
+def _require_8_bits(content: bytes) -> None:
+    """Refuse a file that is called int8 and has no layer whose weights are in 8 bits."""
+    model = loaded(content)
+    made, stored = producers(model), {tensor.name for tensor in model.graph.initializer}
+    sources = [made.get(name) for node in model.graph.node if node.op_type in WEIGHTED for name in node.input[:2]]
+    if not any(each and each.op_type == "DequantizeLinear" and each.input[0] in stored for each in sources):
+        raise ExportError("nothing of it is in 8 bits: no convolution or linear layer could be quantised")
 
 
 def _convolutions(content: bytes) -> dict[str, float]:

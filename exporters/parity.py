@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -17,12 +18,17 @@ from .errors import ExportError
 class Parity:
     """Differences between a network and its exported file.
 
+    What is no number, on either side, agrees with nothing: differences are NaN or infinite then.
+
     Attributes:
         images: how many images were compared.
         max_abs_difference: largest difference of a logit.
         mean_abs_difference: mean difference of a logit.
-        max_relative_difference: the same, relative to the largest logit of the network.
-        top1_agreement: share of images with the same answer.
+        max_relative_difference: the same, relative to the largest logit of the network; of a network whose logits are
+            all 0, as of one whose classifier starts there, it is the difference itself.
+        top1_agreement: share of images with the same answer, see `answers`.
+        lost_variance: mean square of the difference, as a share of the variance of the network's logits over the
+            images; None where these do not vary.
     """
 
     images: int
@@ -30,6 +36,12 @@ class Parity:
     mean_abs_difference: float
     max_relative_difference: float
     top1_agreement: float
+    lost_variance: float | None = None
+
+
+def answers(logits: Tensor) -> Tensor:
+    """What logits `[B, classes]` say, int64 `[B]`: the largest one; of a single logit, whether it is above 0."""
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def onnx_logits(content: bytes, output: str | None = None) -> Callable[[Tensor], Tensor]:
@@ -60,7 +72,7 @@ def onnx_logits(content: bytes, output: str | None = None) -> Callable[[Tensor],
     return run
 
 
-@torch.inference_mode()
+@torch.no_grad()  # what a network keeps of it must serve in training, too
 def compare(network: nn.Module, exported: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Parity:
     """Run both on the same images.
 
@@ -68,31 +80,52 @@ def compare(network: nn.Module, exported: Callable[[Tensor], Tensor], batches: I
         network: the reference, on the CPU in evaluation mode.
         exported: the exported model.
         batches: preprocessed images `[B, C, H, W]`.
+
+    Raises:
+        ExportError: the exported model cannot be run on them, or answers in another shape.
     """
-    expected, answered = zip(*((network(images), exported(images)) for images in batches), strict=True)
+    expected, answered = zip(*(_both(network, exported, images) for images in batches), strict=True)
     reference, logits = torch.cat(expected), torch.cat(answered)
     differences = (reference - logits).abs()
+    largest, variance = reference.abs().max(), (reference - reference.mean(0)).square().mean()
+    numbers = reference.isfinite().all(1) & logits.isfinite().all(1)
     return Parity(
         images=len(reference),
         max_abs_difference=float(differences.max()),
         mean_abs_difference=float(differences.mean()),
-        max_relative_difference=float(differences.max() / reference.abs().max()),
-        top1_agreement=float((reference.argmax(1) == logits.argmax(1)).float().mean()),
+        max_relative_difference=float(differences.max() / (largest if largest else 1)),
+        top1_agreement=float((numbers & (answers(reference) == answers(logits))).float().mean()),
+        lost_variance=float(differences.square().mean() / variance) if variance else None,
     )
 
 
-def require_parity(parity: Parity, tolerance: float) -> None:
+def _both(network: nn.Module, exported: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+    expected, answered = network(images), exported(images)
+    if expected.shape != answered.shape:
+        raise ExportError(
+            f"the exported model answers {len(images)} images with {list(answered.shape)} numbers, PyTorch with "
+            f"{list(expected.shape)}: does the size of its answer depend on the images?"
+        )
+    return expected.float(), answered.float()
+
+
+def require_parity(parity: Parity, tolerance: float, how: str = "") -> None:
     """What a format that keeps float32 must fulfil.
 
     Args:
         parity: of the exported file.
         tolerance: largest `max_relative_difference` that passes; the answers must agree on every image.
+        how: the images were given, where that matters: `, one at a time`.
 
     Raises:
-        ExportError: they differ by more, or the file answered with something that is no number.
+        ExportError: they differ by more, or one of them answered with something that is no number.
     """
-    if not parity.max_relative_difference <= tolerance or parity.top1_agreement < 1:
+    if not math.isfinite(parity.max_relative_difference):
         raise ExportError(
-            f"the exported model differs from PyTorch on {parity.images} images: largest relative difference "
+            f"answers on {parity.images} images are no numbers (NaN or infinite) on all but {parity.top1_agreement:.1%}"
+        )
+    if parity.max_relative_difference > tolerance or parity.top1_agreement < 1:
+        raise ExportError(
+            f"the exported model differs from PyTorch on {parity.images} images{how}: largest relative difference "
             f"{parity.max_relative_difference:.2g} (limit {tolerance:.2g}), same answer on {parity.top1_agreement:.1%}"
         )

@@ -354,8 +354,8 @@ class Passport(_Part):
     resolution: Count
     num_classes: Count
     classes: list[str]
-    params: Count
-    madds: Count
+    params: Annotated[int, Field(ge=0)]
+    madds: Annotated[int, Field(ge=0)]
     preprocessing: Preprocessing
     formats: Annotated[list[FormatRecord], Field(min_length=1)]
     licenses: Licenses = Licenses()

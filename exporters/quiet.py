@@ -6,8 +6,35 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+
+
+@contextmanager
+def without_output() -> Iterator[None]:
+    """Drop what is written to standard output meanwhile, by C++ code too: exporters print whole graphs there."""
+    with Path(os.devnull).open("w") as dropped, _standard_output_into(dropped.fileno()), redirect_stdout(dropped):
+        yield
+
+
+@contextmanager
+def output_as_remarks() -> Iterator[None]:
+    """Send what others write to standard output to standard error: there an answer in JSON may be expected."""
+    with _standard_output_into(2), redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def _standard_output_into(other: int) -> Iterator[None]:
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    before = os.dup(1)
+    os.dup2(other, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
 
 
 @contextmanager

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from .benchmark_supernets import MacroSupernet, NasBench201Supernet
     from .blocks import Block, Cost
     from .fairnas import PUBLISHED
-    from .foreign import build_any_network, check_classifier, classes_of, code_of
+    from .foreign import (
+        build_any_network,
+        check_classifier,
+        classes_of,
+        classifier_of,
+        code_of,
+        main_output,
+        materialise,
+    )
+    from .foreign_digest import network_digest, seeded
+    from .multiply_adds import multiply_adds
     from .network_names import AnyNetwork, TimmModel, UserModel, parse_any_network, parse_network
     from .networks import build_network
     from .search_space import (
@@ -62,11 +72,17 @@ __all__ = [
     "build_supernet",
     "check_classifier",
     "classes_of",
+    "classifier_of",
     "code_of",
     "get_space",
     "list_spaces",
+    "main_output",
+    "materialise",
+    "multiply_adds",
+    "network_digest",
     "parse_any_network",
     "parse_network",
+    "seeded",
 ]
 
 __getattr__ = lazy_names(__name__, __file__)

@@ -15,6 +15,7 @@ from typing import Any
 import timm
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .network_names import AnyNetwork, TimmModel, UserModel
 from .networks import build_network, initialise_classifier
@@ -79,17 +80,54 @@ def _build_users(source: UserModel, kwargs: dict[str, Any]) -> nn.Module:
             made = getattr(made, part)
         if isinstance(made, types.BuiltinFunctionType):  # `os.abort` by another name
             raise TypeError("a function of Python's own makes no network")
-        if isinstance(made, nn.Module):
-            made = copy.deepcopy(made)  # the module's own stays as it is: it may be a teacher, too
-        else:
-            known = inspect.signature(made).parameters  # pyright: ignore[reportArgumentType]
-            made = made(**{key: value for key, value in kwargs.items() if key in known})  # pyright: ignore[reportCallIssue]
+        # A module's own network stays as it is: it may be a teacher, too.
+        made = copy.deepcopy(made) if isinstance(made, nn.Module) else _called(made, kwargs)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"cannot make a network of {source}: {reason}") from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"{source} is a {type(made).__name__}, not a torch.nn.Module")
     return made
+
+
+def _called(make: Any, kwargs: dict[str, Any]) -> Any:
+    """What a callable makes, given those arguments that it takes.
+
+    Many pass on what they don't name, as torchvision's do: these are given `num_classes`, if they take it.
+    """
+    try:
+        known = inspect.signature(make).parameters
+    except (TypeError, ValueError):  # of some that are written in C
+        return make()
+    given = {key: value for key, value in kwargs.items() if key in known}
+    passes_on = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    if passes_on and "num_classes" in kwargs and "num_classes" not in known:
+        try:
+            return make(**given, num_classes=kwargs["num_classes"])
+        except TypeError:
+            pass
+    return make(**given)
+
+
+def materialise(network: nn.Module, resolution: int, channels: int = 3) -> None:
+    """Give lazy layers their sizes, which they take from the first images that they see.
+
+    Raises:
+        ValueError: the network cannot take images of this size.
+    """
+    if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
+        classes_of(network, resolution, channels)
+
+
+def classifier_of(network: nn.Module) -> str | None:
+    """The layer that gives the logits, by name: as timm says, else the last linear one, else the last convolution."""
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    stated = getattr(network, "pretrained_cfg", None)
+    stated = stated.get("classifier") if isinstance(stated, dict) else None
+    if isinstance(stated, str) and stated in layers:
+        return stated
+    linear = [name for name, module in layers.items() if isinstance(module, nn.Linear)]
+    return next(reversed(linear or list(layers)), None)
 
 
 def classes_of(network: nn.Module, resolution: int, channels: int = 3) -> int:
@@ -100,7 +138,7 @@ def classes_of(network: nn.Module, resolution: int, channels: int = 3) -> int:
     """
     network.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # what a network keeps of inference mode could not be trained with
             logits = network(torch.zeros(1, channels, resolution, resolution))
     except Exception as error:  # whatever the user's code raises
         text = " ".join(str(error).split())
@@ -108,6 +146,24 @@ def classes_of(network: nn.Module, resolution: int, channels: int = 3) -> int:
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
         raise ValueError("the network does not answer with logits [batch, classes], as classifiers do")
     return logits.shape[1]
+
+
+def main_output(answer: Any) -> torch.Tensor:
+    """The logits among what a network answers in training: the attribute or key `logits`, else the first tensor.
+
+    Networks with a second head for training, as GoogLeNet, answer with several.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if isinstance(answer, torch.Tensor):
+        return answer
+    named = answer.get("logits") if isinstance(answer, dict) else getattr(answer, "logits", None)
+    several = answer.values() if isinstance(answer, dict) else answer if isinstance(answer, tuple | list) else ()
+    for each in (named, *several):
+        if isinstance(each, torch.Tensor):
+            return each
+    raise ValueError(f"a {type(answer).__name__} holds no logits: expected a tensor, or several of which one is first")
 
 
 def check_classifier(network: nn.Module, name: str, resolutions: Iterable[int], num_classes: int) -> None:

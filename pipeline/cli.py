@@ -372,6 +372,7 @@ def export(
     if weights is not None:
         check_regular_file(weights)
     with _opened(target, preset or DEFAULT_PRESET, data, run, given, seed, force, named) as work:
+        from .export import NetworksRefused
         from .pipeline import hard_swish_networks, ours
         from .weights import check_weights_file
 
@@ -388,7 +389,12 @@ def export(
             chosen = _prepare(work, named)
             work.retrain(ours(chosen))
             chosen = work.with_hard_swish(chosen) if hard_swish else chosen
-        work.export(chosen, latency_of_each=named is not None, weights=weights)
+        try:
+            work.export(chosen, latency_of_each=named is not None, weights=weights)
+        except NetworksRefused as error:
+            if as_json:  # the answers about the others
+                _show_exports(work, list(chosen), as_json, error.reasons)
+            raise
         withheld = _show_exports(work, list(chosen), as_json)
     if formats is not None and withheld:
         raise typer.Exit(WITHHELD)
@@ -709,13 +715,14 @@ def _prepare(work: Pipeline, named: Mapping[str, AnyNetwork] | None) -> Mapping[
     return named
 
 
-def _show_exports(work: Pipeline, names: list[str], as_json: bool) -> bool:
+def _show_exports(work: Pipeline, names: list[str], as_json: bool, refused: Mapping[str, str] | None = None) -> bool:
     """Print what was exported; returns whether a format that was asked for is not there."""
     from .export_table import read_passports, show_exports, withheld
 
-    passports = read_passports(work.run.folder, names)
+    passports = read_passports(work.run.folder, [name for name in names if name not in (refused or {})])
     if as_json:
-        print_json({"run": str(work.run.folder), "exported": passports})
+        answer: dict[str, Any] = {"run": str(work.run.folder), "exported": passports}
+        print_json(answer | ({"refused": dict(refused)} if refused else {}))
     else:
         show_exports(work.run.folder, passports)
     return withheld(passports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -536,6 +537,10 @@ class ExportConfig(Section):
     sustained_s: Number = Field(
         default=0.0, ge=0, le=1e6, description="run every format for so many seconds: what heat leaves"
     )
+    mean: tuple[float, float, float] | None = Field(
+        default=None, description="of the images' channels in 0..1, as a network from elsewhere expects them"
+    )
+    std: tuple[float, float, float] | None = Field(default=None, description="likewise; empty means the images' own")
     int8: Int8Config = Int8Config()
     tune: TuneConfig = TuneConfig()
     tensorrt: TensorRtConfig = TensorRtConfig()
@@ -546,6 +551,13 @@ class ExportConfig(Section):
         exclude=True,  # whose key it is decides nothing that is measured
         description="path of an ssh key that signs the checksums",
     )
+
+    @field_validator("std")
+    @classmethod
+    def _std_divides(cls, value: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if value is not None and not all(0 < each < math.inf for each in value):
+            raise ValueError("expected three numbers above 0")
+        return value
 
     @field_validator("formats")
     @classmethod

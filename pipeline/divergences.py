@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from ..exporters.deployable import Deployable, Exported
@@ -13,12 +15,14 @@ from ..exporters.judgement import KEEPS_FLOAT32
 ROUNDING, HALF_PRECISION, EIGHT_BITS = 1e-3, 0.1, 0.5
 
 
-def first_diverging_layer(model: Deployable, float_onnx: bytes, exported: Exported, images: Tensor) -> str | None:
+def first_diverging_layer(
+    model: Deployable, float_onnx: Callable[[], bytes], exported: Exported, images: Tensor
+) -> str | None:
     """Name the layer.
 
     Args:
         model: what the file was made from.
-        float_onnx: the same as ONNX in float32.
+        float_onnx: gives the same as ONNX in float32, which LiteRT does without.
         exported: the file.
         images: a few, preprocessed, `[N, C, H, W]`.
 
@@ -32,7 +36,7 @@ def first_diverging_layer(model: Deployable, float_onnx: bytes, exported: Export
     if exported.format == "onnx":
         found = first_divergence_from_torch(model.network, exported.model, images, tolerance)
     elif exported.format.startswith("onnx"):
-        found = first_divergence(float_onnx, exported.model, images, tolerance)
+        found = first_divergence(float_onnx(), exported.model, images, tolerance)
     else:
         from ..exporters.litert_divergence import litert_divergence
 

@@ -19,8 +19,9 @@ from ..common.text import shown
 from ..exporters import ExportError
 from ..exporters.checksums import SIGNATURE
 from ..exporters.deployable import Exported
+from ..exporters.errors import in_one_line
 from ..exporters.export_folder import write_export_folder
-from ..exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, accuracy, judge_format
+from ..exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, judge_format, right_answers
 from ..exporters.memory import SUFFIXES, measure_memory
 from ..exporters.passport import (
     Accuracy,
@@ -41,7 +42,7 @@ from .config import Config
 from .console import console, progress_bar
 from .data import eval_batches
 from .divergences import first_diverging_layer
-from .errors import UserError
+from .errors import Paused
 from .export_latency import litert_latency_here, measured_latencies, predictions_by_format
 from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
@@ -49,6 +50,7 @@ from .subject import EVAL_BATCH, Subject
 
 VERSION = 3
 LOOKED_AT = 16  # images on which layers are compared one by one
+ALONE = 64  # images that are also answered one at a time
 OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")
 PACKAGES = (
     "torch",
@@ -60,6 +62,21 @@ PACKAGES = (
     "ai-edge-litert",
     "tensorrt-rtx-cu13",
 )
+
+# Of libraries and of the user's own code: one format's failure, of whatever kind, is that format's alone.
+_ANY = (Exception, SystemExit)
+
+
+class NetworksRefused(ExportError):  # noqa: N818 - said as what it is
+    """Some networks can be handed over in no format, or not be opened at all; the others are there.
+
+    Attributes:
+        reasons: by the networks' names.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+        self.reasons = dict(reasons)
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,7 @@ class _Export:
         self.subject, self.formats, self.config, self.settings = subject, formats, config, config.export
         self.target, self.prediction, self.device, self.workspace = target, prediction, device, workspace
         self.limits = Limits(self.settings.tolerance, self.settings.int8.max_drop)
+        self._float_reasons: dict[str, str | None] = {}
 
     def run(self, lineage: Mapping[str, Any]) -> None:
         for leftover in self.workspace.folder.glob("model.*"):  # of a run that was killed
@@ -141,10 +159,13 @@ class _Export:
             self._tune(maker, candidates)
             bar.advance("latency", by=0)
             candidates = self._timed(maker, candidates)
+        for line in maker.branches:
+            text = f"its course depends on the images at {line}: a file holds one course only"
+            console.print(f"[yellow]        {self.subject.deployable.name}: {shown(text)}[/]")
         records = [self._record(name, candidate) for name, candidate in candidates.items()]
         refused = [record for record in records if record.status == "withheld"]
         for record in refused:
-            console.print(f"[yellow]        {shown(record.format)} is withheld: {shown(record.reason)}[/]")
+            console.print(f"[yellow]        {record.format} is withheld: {shown(record.reason)}[/]")
         for candidate, record in zip(candidates.values(), records, strict=True):
             if candidate.exported is not None and record.files:
                 for file, content in candidate.exported.files.items():
@@ -154,26 +175,64 @@ class _Export:
         write_export_folder(self.workspace.folder, self._passport(records, lineage), key)
         shutil.rmtree(self.workspace.folder / TUNING, ignore_errors=True)
         if len(refused) == len(records):
-            raise ExportError("; ".join(f"{record.format}: {record.reason}" for record in refused))
+            formats: dict[str | None, list[str]] = {}
+            for record in refused:
+                formats.setdefault(record.reason, []).append(record.format)
+            raise ExportError("; ".join(f"{', '.join(names)}: {reason}" for reason, names in formats.items()))
 
     def _candidate(self, maker: FormatMaker, name: FormatName) -> Candidate:
+        exported = None
         try:
-            return self._judged(maker, name, maker.make(name))
-        except ExportError as error:  # which one format raises must not keep the others
-            return Candidate(None, Judgement(reason=str(error)))
+            exported = maker.make(name)
+            judgement = self._judged(maker, name, exported)
+        except _ANY as error:  # which one format raises, or a library in it, must not keep the others
+            return Candidate(exported, Judgement(reason=in_one_line(error)))
+        try:
+            images = next(iter(self._parity_batches()))[:LOOKED_AT]
+            reference = maker.reference(name)
+            layer = first_diverging_layer(reference, lambda: maker.reference_onnx(name), exported, images)
+        except _ANY as error:  # a diagnosis, of what was judged already
+            facts = exported.facts | {"diagnosis": f"not available: {in_one_line(error)}"}
+            return Candidate(replace(exported, facts=facts), judgement)
+        return Candidate(exported, replace(judgement, first_diverging_layer=layer))
 
-    def _judged(self, maker: FormatMaker, name: FormatName, exported: Exported) -> Candidate:
-        after = accuracy(exported.run, self._labelled()) if exported.run and self.subject.knows_classes else None
+    def _judged(self, maker: FormatMaker, name: FormatName, exported: Exported) -> Judgement:
+        after = right_answers(exported.run, self._labelled()) if exported.run and self.subject.knows_classes else None
         judgement = judge_format(
             self.subject.deployable,
             exported,
-            self._parity_batches(),
-            None if after is None else (self._top1, after),
+            self._parity_batches,
+            None if after is None else (self._hits, after),
             self.limits,
+            one_by_one=ALONE,
+            branches=bool(maker.branches),
             random_weights=self.subject.weights == "random",
         )
-        layer = first_diverging_layer(*maker.reference(name), exported, next(self._parity_batches())[:LOOKED_AT])
-        return Candidate(exported, replace(judgement, first_diverging_layer=layer))
+        if name in ("onnx", "litert"):
+            self._float_reasons[name] = judgement.reason
+        wrong = self._wrong_before(maker, name)
+        return replace(judgement, reason=wrong) if wrong else judgement
+
+    def _wrong_before(self, maker: FormatMaker, name: FormatName) -> str | None:
+        """Why the float32 file is wrong that a format is made from; None where it is right."""
+        family = name.partition("-")[0].replace("tensorrt", "onnx")
+        if name == family:
+            return None
+        if family not in self._float_reasons:
+            exported = maker.float_form(name)
+            assert exported is not None
+            judged = judge_format(
+                self.subject.deployable,
+                exported,
+                self._parity_batches,
+                None,
+                self.limits,
+                one_by_one=ALONE,
+                branches=bool(maker.branches),
+            )
+            self._float_reasons[family] = judged.reason
+        reason = self._float_reasons[family]
+        return f"the float32 file that it is made from is wrong: {reason}" if reason else None
 
     def _tune(self, maker: FormatMaker, candidates: dict[FormatName, Candidate]) -> None:
         """Where 8 bits lose too much, make them of the network fine-tuned for them, and keep what answers better.
@@ -188,8 +247,10 @@ class _Export:
         try:
             if not lossy or not maker.tune():
                 return
-        except UserError as error:  # a network that cannot be followed can still be handed over as it is
-            console.print(f"[yellow]        not fine-tuned for 8 bits: {shown(error)}[/]")
+        except Paused:
+            raise
+        except Exception as error:  # a network that cannot be followed can still be handed over as it is
+            console.print(f"[yellow]        not fine-tuned for 8 bits: {shown(in_one_line(error))}[/]")
             return
         for name, untuned in lossy:
             tuned = self._candidate(maker, name)
@@ -209,10 +270,13 @@ class _Export:
         if race:
             models.setdefault("onnx", maker.float_onnx)
         shape = self.subject.deployable.input_shape
-        measured = measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
+        measured = self._measured(models)
         for name, exported in made.items():
             if name.startswith("litert") and exported.run is not None:
-                measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
+                try:
+                    measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
+                except _ANY as error:
+                    _not_timed(name, error)
         predicted = predictions_by_format(self.prediction, candidates)
         timed: dict[FormatName, Candidate] = {
             name: replace(
@@ -220,10 +284,21 @@ class _Export:
             )
             for name, candidate in candidates.items()
         }
-        if race:
+        if race and measured.get("onnx") and measured.get("onnx-int8"):
             before, after = measured["onnx"][-1], measured["onnx-int8"][-1]
             timed["onnx-int8"] = self._judged_by_speed(timed["onnx-int8"], before, after)
         return timed
+
+    def _measured(self, models: Mapping[str, bytes]) -> dict[str, list[LatencyRecord]]:
+        """Latencies of ONNX files; a file that cannot be timed has none, which takes none from the others."""
+        shape = self.subject.deployable.input_shape
+        try:
+            return measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
+        except _ANY as error:
+            if len(models) == 1:
+                _not_timed(next(iter(models)), error)
+                return {}
+        return {name: rows for each in models.items() for name, rows in self._measured(dict([each])).items()}
 
     def _judged_by_speed(self, candidate: Candidate, before: LatencyRecord, after: LatencyRecord) -> Candidate:
         speedup, least = before.latency_ms / after.latency_ms, self.settings.int8.min_speedup
@@ -236,7 +311,7 @@ class _Export:
         exported, found = candidate.exported, candidate.judgement
         status: Status = "written"
         reason = found.reason
-        if exported is None or (reason and not self.settings.force):
+        if exported is None or (reason and (not self.settings.force or found.parity is None)):
             status = "withheld"
         elif reason:
             status = "forced"
@@ -252,7 +327,7 @@ class _Export:
             parity=self._parity(name, found),
             accuracy=self._accuracy(name, found),
             latency=list(candidate.latency),
-            facts=exported.facts if exported else {},
+            facts=exported.facts | ({"judged_by": found.judged_by} if found.judged_by else {}) if exported else {},
         )
 
     def _parity(self, name: FormatName, found: Judgement) -> ParityRecord | None:
@@ -285,8 +360,8 @@ class _Export:
             return None
         try:
             return measure_memory(path)
-        except ExportError as error:
-            console.print(f"[yellow]        {shown(error)}[/]")
+        except _ANY as error:
+            console.print(f"[yellow]        {shown(in_one_line(error))}[/]")
             return None
 
     def _passport(self, records: list[FormatRecord], lineage: Mapping[str, Any]) -> Passport:
@@ -309,8 +384,8 @@ class _Export:
         )
 
     @cached_property
-    def _top1(self) -> float:
-        return accuracy(self.subject.deployable.network, self._labelled())
+    def _hits(self) -> Tensor:
+        return right_answers(self.subject.deployable.network, self._labelled())
 
     def _labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
         return eval_batches(self.subject.images.val, batch_size=EVAL_BATCH, resolution=self.subject.resolution)
@@ -318,3 +393,7 @@ class _Export:
     def _parity_batches(self) -> Iterator[Tensor]:
         sample = self.subject.images.val.spread(self.settings.parity_images)
         return (images for images, _ in eval_batches(sample, batch_size=EVAL_BATCH, resolution=self.subject.resolution))
+
+
+def _not_timed(name: str, error: BaseException) -> None:
+    console.print(f"[yellow]        {name} is not timed: {shown(in_one_line(error))}[/]")

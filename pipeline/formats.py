@@ -42,6 +42,7 @@ class FormatMaker:
         self.subject, self.config, self.settings = subject, config, config.export
         self.target, self.workspace, self.say = target, workspace, say
         self._tuned: Deployable | None = None
+        self.branches: list[str] = []  # of the network's code, see `traced`
 
     def make(self, name: FormatName) -> Exported:
         """One format.
@@ -56,11 +57,23 @@ class FormatMaker:
             return self._litert(precision)
         return self._tensorrt(precision)
 
-    def reference(self, name: FormatName) -> tuple[Deployable, bytes]:
-        """What a format was made from: the network, tuned where that was for this format, and it as float32 ONNX."""
-        if name in INT8 and self._tuned is not None:
-            return self._tuned, self._exported(self._tuned)
-        return self.subject.deployable, self.float_onnx
+    def reference(self, name: FormatName) -> Deployable:
+        """The network that a format is made from: tuned, where that was for this format."""
+        return self._tuned if name in INT8 and self._tuned is not None else self.subject.deployable
+
+    def reference_onnx(self, name: FormatName) -> bytes:
+        """The same as float32 ONNX."""
+        model = self.reference(name)
+        return self.float_onnx if model is self.subject.deployable else self._exported(model)
+
+    def float_form(self, name: FormatName) -> Exported | None:
+        """The float32 format that another one is made from; None of those that are it."""
+        kind, _, precision = name.partition("-")
+        if kind == "litert":
+            return self._float_litert if precision else None
+        return (
+            Exported("onnx", {"model.onnx": self.float_onnx}, onnx_logits(self.float_onnx)) if name != "onnx" else None
+        )
 
     def tune(self) -> bool:
         """Fine-tune the network for 8 bits, where the configuration asks for it; formats made after this one use it."""
@@ -94,7 +107,9 @@ class FormatMaker:
             from ..exporters.onnx_fp16 import to_fp16
 
             return to_fp16(self.float_onnx)
-        return Exported("onnx", {"model.onnx": self.float_onnx}, onnx_logits(self.float_onnx))
+        content = self.float_onnx
+        facts = {"branches_on_data": self.branches} if self.branches else {}
+        return Exported("onnx", {"model.onnx": content}, onnx_logits(content), facts=facts)
 
     def _quantised(self, activations: Literal["unsigned", "signed"]) -> Exported:
         from ..exporters.onnx_int8 import Int8Settings, quantise_onnx
@@ -103,7 +118,7 @@ class FormatMaker:
         settings = Int8Settings(
             activations, tuple(given.methods), max_drop=given.max_drop, max_float_layers=given.max_float_layers
         )
-        return quantise_onnx(self.reference("onnx-int8")[1], self._samples, settings, self.say)
+        return quantise_onnx(self.reference_onnx("onnx-int8"), self._samples, settings, self.say)
 
     def _tensorrt(self, precision: str) -> Exported:
         from ..exporters.tensorrt import build_engine
@@ -112,19 +127,26 @@ class FormatMaker:
         if precision == "int8":
             content = self._quantised("signed").model  # TensorRT reads no other
         elif precision == "fp16":
-            content = self.make("onnx-fp16").model
+            content = self._onnx("fp16").model
         self.say("building the engine")
         known = cast(Literal["fp32", "fp16", "int8"], precision or "fp32")
         return build_engine(content, known, self._tensorrt_settings())
 
     def _litert(self, precision: str) -> Exported:
-        from ..exporters.litert import LiteRtSettings, to_litert, to_litert_int8
+        from ..exporters.litert import LiteRtSettings, to_litert_int8
 
-        settings = LiteRtSettings(layout=self.settings.litert.layout)
+        if precision != "int8":
+            return self._float_litert
         self.say("converting")
-        if precision == "int8":
-            return to_litert_int8(self.reference("litert-int8")[0], self._samples, settings)
-        return to_litert(self.subject.deployable, settings)
+        settings = LiteRtSettings(layout=self.settings.litert.layout)
+        return to_litert_int8(self.reference("litert-int8"), self._samples, settings)
+
+    @cached_property
+    def _float_litert(self) -> Exported:
+        from ..exporters.litert import LiteRtSettings, to_litert
+
+        self.say("converting")
+        return to_litert(self.subject.deployable, LiteRtSettings(layout=self.settings.litert.layout))
 
     def _tensorrt_settings(self) -> TensorRtSettings:
         from ..exporters.tensorrt_settings import TensorRtSettings
@@ -139,7 +161,9 @@ class FormatMaker:
         return self._exported(self.subject.deployable)
 
     def _exported(self, model: Deployable) -> bytes:
-        return export_onnx(model.network, model.preprocessing, model.classes, self.settings.opset, model.name)
+        return export_onnx(
+            model.network, model.preprocessing, model.classes, self.settings.opset, model.name, self.branches
+        )
 
     @cached_property
     def _samples(self) -> Samples:

@@ -11,13 +11,14 @@ from typing import Any, TypeGuard, cast
 
 import torch
 
+from ..common.errors import FairnasError
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
 from ..common.names import UnsafeNameError, safe_name
 from ..common.places import expanded
 from ..common.reading import read_object
 from ..common.text import shown
-from ..exporters import ExportError
 from ..exporters.checksums import fingerprint
+from ..exporters.quiet import output_as_remarks
 from ..latency_tables import (
     Device,
     DeviceOptions,
@@ -49,6 +50,7 @@ from ..models import (
     UserModel,
     code_of,
     get_space,
+    network_digest,
 )
 from . import check_picks, evaluate, export, ranks, retrain, train_supernet
 from .config import Config
@@ -73,7 +75,7 @@ from .search.costs import space_costs
 from .search.problem import Problem
 from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
-from .subject import Weights, open_subject
+from .subject import Weights, built_network, open_subject
 from .transfer import Trained
 from .user_modules import check_survivable
 from .weights import stated_resolution
@@ -413,6 +415,7 @@ class Pipeline:
         for name, source in networks.items():
             code = {"code": code_of(source), "teacher_code": code_of(teacher) if teacher is not None else None}
             read = files | {of: path for of, path in code.items() if path is not None}
+            begun = retrain.digest_at_start(source, config, len(self.dataset.classes))
             self.run.execute(
                 Stage(
                     f"retrain/{name}",
@@ -423,7 +426,7 @@ class Pipeline:
                         "deploy": config.deploy.model_dump(),
                         "retrain": config.retrain.model_dump(exclude=elsewhere),
                     },
-                    inputs | {of: sha256_file(path) for of, path in read.items()},
+                    inputs | {of: sha256_file(path) for of, path in read.items()} | begun,
                     retrain.OUTPUTS,
                     lambda work, name=name, source=source: retrain.retrain(
                         name, source, config, self.dataset, work, self._mobile_supernet if inherited else None
@@ -479,17 +482,18 @@ class Pipeline:
                 ours and was not trained here.
 
         Raises:
-            ExportError: some of them can be handed over in no format; the others are there.
+            NetworksRefused: some of them can be handed over in no format; the others are there.
         """
-        refused: list[str] = []
+        refused: dict[str, str] = {}
         for name, source in networks.items():
             table_stage = f"latency/{name}" if latency_of_each else "picks"
             try:
-                self._export(name, source, table_stage, weights)
-            except ExportError as error:  # which keeps none of the others
-                refused.append(f"{name}: {error}")
+                with output_as_remarks():  # a user's own network may print what it likes
+                    self._export(name, source, table_stage, weights)
+            except FairnasError as error:  # which keeps none of the others
+                refused[name] = str(error).removeprefix(f"{name}: ")
         if refused:
-            raise ExportError("; ".join(refused))
+            raise export.NetworksRefused(refused)
 
     def _export(self, name: str, source: AnyNetwork, table_stage: str, given: Path | None) -> None:
         config, kind = self.config, self._kind_of_weights(name, source, given)
@@ -504,6 +508,12 @@ class Pipeline:
             inputs["weights"] = sha256_file(weights)
         if (code := code_of(source)) is not None:
             inputs["code"] = sha256_file(code)
+        if isinstance(source, UserModel):
+            try:
+                built = built_network(source, weights, config, len(self.dataset.classes) if kind == "trained" else None)
+            except ValueError as error:
+                raise UserError(str(error)) from None
+            inputs["network"] = network_digest(source, built)
         if config.export.sign_with is not None:
             inputs["signer"] = fingerprint(expanded(config.export.sign_with))
         if isinstance(source, Architecture):

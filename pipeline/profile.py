@@ -261,7 +261,13 @@ def _row(text: str, timing: BlockLatency, fingerprint: dict[str, Any]) -> dict[s
 
 def _content(text: str, size: tuple[int, ...] | None) -> bytes:
     path = Path(text)
-    if path.suffix == ".onnx" or path.exists():
+    import timm
+
+    if path.suffix == ".onnx" or path.is_file():  # a folder that is called as a model hides none
+        if timm.is_model(text):
+            console.print(
+                f"{shown(text)} is taken for the file of that name, not for timm's model: add ./ or rename it"
+            )
         return load_fixed(path, size)
     return _timm_model(text, size)
 

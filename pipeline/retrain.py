@@ -6,19 +6,32 @@ train their part of each batch.
 
 from __future__ import annotations
 
+import copy
 import io
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..common.files import write_atomic, write_json
-from ..models import AnyNetwork, Architecture, Supernet, build_any_network, check_classifier, parse_any_network
+from ..exporters.errors import in_one_line
+from ..exporters.quiet import output_as_remarks
+from ..models import (
+    AnyNetwork,
+    Architecture,
+    Supernet,
+    UserModel,
+    build_any_network,
+    check_classifier,
+    main_output,
+    network_digest,
+    parse_any_network,
+    seeded,
+)
 from . import ranks, stopping
 from .chance import chance_warning
 from .config import Config, RetrainConfig
@@ -30,7 +43,7 @@ from .diverged import Watch
 from .errors import UserError
 from .runs import Workspace
 from .training import Metrics, are_rows, autocast, to_device, top1, training_device
-from .weights import load_weights
+from .weights import load_weights, weights_content
 
 VERSION = 1
 OUTPUTS = ("weights.safetensors", "result.json", "metrics.jsonl")
@@ -148,7 +161,7 @@ class _Learner:
         self.scheduler.step_update(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.settings.amp, self.device):
-            logits = self.network(images)
+            logits = main_output(self.network(images))
             loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
             if self.teacher is not None:
                 loss = self.teacher.mixed(loss, logits, images)
@@ -280,8 +293,7 @@ class _Training:
     def write_results(self) -> None:
         """Weights and what they reached."""
         network = self.ema.module if self.ema else self.network
-        weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-        write_atomic(self.workspace.folder / "weights.safetensors", save(weights))
+        write_atomic(self.workspace.folder / "weights.safetensors", weights_content(network))
         self.metrics.write()
         last = self.metrics.rows[-1]
         count = self.learner.replica.count
@@ -341,6 +353,32 @@ class _Training:
         return None
 
 
+def digest_at_start(source: AnyNetwork, config: Config, num_classes: int) -> dict[str, str]:
+    """What a user's network is before it is trained, as an input of the stage; nothing of others.
+
+    Raises:
+        UserError: it cannot be made, or not be trained on these classes.
+    """
+    if not isinstance(source, UserModel):
+        return {}
+    with output_as_remarks(), seeded(config.seed):
+        return {"network": network_digest(source, _build(source, config, num_classes))}
+
+
+def _check_trainable(network: nn.Module, source: AnyNetwork, resolution: int, num_classes: int) -> None:
+    """Refuse before the first epoch what would be refused in it, or after the last one."""
+    try:
+        weights_content(network)
+        with seeded(0), torch.no_grad():
+            logits = main_output(copy.deepcopy(network).train()(torch.zeros(2, 3, resolution, resolution)))
+    except Exception as error:  # whatever the user's code raises
+        raise ValueError(f"{source} cannot be trained: {in_one_line(error)}") from error
+    if tuple(logits.shape) != (2, num_classes):
+        raise ValueError(f"{source} answers [2, {num_classes}] nowhere in training, but {list(logits.shape)} first")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(f"{source} has no parameters that training could change")
+
+
 def _build(source: AnyNetwork, config: Config, num_classes: int) -> nn.Module:
     settings = config.retrain
     try:
@@ -353,6 +391,7 @@ def _build(source: AnyNetwork, config: Config, num_classes: int) -> nn.Module:
         )
         if not isinstance(source, Architecture):
             check_classifier(network, str(source), {*_resolutions(config), config.deploy.resolution}, num_classes)
+            _check_trainable(network, source, config.deploy.resolution, num_classes)
     except ValueError as error:
         raise UserError(str(error)) from None
     for module in network.modules():

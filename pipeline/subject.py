@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -10,14 +12,26 @@ import torch
 from safetensors import SafetensorError, safe_open
 from timm.data.config import resolve_data_config
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from ..common.text import shown
 from ..exporters import Preprocessing
 from ..exporters.deployable import Deployable, Samples
-from ..models import AnyNetwork, Architecture, Cost, TimmModel, build_any_network, classes_of, get_space
+from ..exporters.parity import answers
+from ..exporters.soundness import require_finite, require_sound
+from ..models import (
+    AnyNetwork,
+    Architecture,
+    Cost,
+    TimmModel,
+    UserModel,
+    build_any_network,
+    classes_of,
+    classifier_of,
+    get_space,
+    materialise,
+    multiply_adds,
+    seeded,
+)
 from .config import Config
-from .console import console
 from .data import Dataset, ImageSet, eval_batches
 from .data.images import Channels
 from .errors import UserError
@@ -25,6 +39,7 @@ from .weights import load_weights, stated_resolution
 
 Weights = Literal["trained", "given", "random"]
 EVAL_BATCH = 128
+PROBED_IMAGES = 8  # on which a network must answer with numbers, and twice with the same
 SETTLING_IMAGES = 32  # statistics of random weights need no precision
 
 
@@ -57,13 +72,20 @@ class Subject:
         """Training images for quantisation. Where the labels mean nothing to the network, its own answers are them."""
         chosen, labels = _stacked(self.images.heldout.spread(selection), self.resolution)
         if not self.knows_classes:
-            with torch.inference_mode():
-                labels = torch.cat([self.deployable.network(part).argmax(1) for part in chosen.split(EVAL_BATCH)])
+            with torch.no_grad():
+                labels = torch.cat([answers(self.deployable.network(part)) for part in chosen.split(EVAL_BATCH)])
         return Samples(_stacked(self.images.train.spread(calibration), self.resolution)[0], chosen, labels)
 
 
 def open_subject(
-    name: str, source: AnyNetwork, weights: Path | None, kind: Weights, config: Config, dataset: Dataset
+    name: str,
+    source: AnyNetwork,
+    weights: Path | None,
+    kind: Weights,
+    config: Config,
+    dataset: Dataset,
+    *,
+    resolution: int | None = None,
 ) -> Subject:
     """Build a network, load its weights, and find out what it expects.
 
@@ -74,30 +96,42 @@ def open_subject(
         kind: where these weights come from.
         config: the run's configuration.
         dataset: real images.
+        resolution: of the images, in pixels; None for what the configuration says, or timm of its networks.
 
     Raises:
         UserError: the weights are not the network's, are of another resolution, or it is no classifier of RGB images.
     """
-    resolution, mean, std = config.deploy.resolution, dataset.mean, dataset.std
+    mean, std = dataset.mean, dataset.std
     try:
-        network = _built(source, weights, config, len(dataset.classes) if kind == "trained" else None)
+        network = built_network(source, weights, config, len(dataset.classes) if kind == "trained" else None)
+        require_finite(network)
         if isinstance(source, TimmModel) and kind != "trained":
             expected = resolve_data_config(model=network)
-            resolution = int(expected["input_size"][-1])
+            resolution = resolution or int(expected["input_size"][-1])
             mean, std = cast(tuple[Channels, Channels], (tuple(expected["mean"]), tuple(expected["std"])))
+        resolution = resolution or config.deploy.resolution
         if weights is not None and kind == "given":
             resolution = _agreed_resolution(name, source, weights, resolution)
+        if kind != "trained":
+            mean, std = config.export.mean or mean, config.export.std or std
         count = classes_of(network, resolution)
-    except ValueError as error:
+        cost = _cost(source, network, config, resolution, count)
+    except (ValueError, UserError) as error:
         raise UserError(f"{name}: {error}") from None
     images = _normalised(dataset, mean, std)
     if kind == "random":
         _settle(network, images.train.spread(SETTLING_IMAGES), resolution)
-    knows_classes = kind != "random" and count == len(dataset.classes)
-    classes = tuple(dataset.classes) if count == len(dataset.classes) else tuple(f"class {n}" for n in range(count))
+    batch, _ = _stacked(images.val.spread(PROBED_IMAGES), resolution)
+    try:
+        require_sound(network, batch, config.export.tolerance)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+    classes = _class_names(count, dataset.classes)
+    knows_classes = kind != "random" and classes is not None
+    classes = classes or tuple(f"class {n}" for n in range(count))
     preprocessing = Preprocessing(resolution, dataset.crop_pct, mean, std)
     deployable = Deployable(name, network, preprocessing, classes)
-    return Subject(source, deployable, kind, images, _cost(source, network, config, resolution, count), knows_classes)
+    return Subject(source, deployable, kind, images, cost, knows_classes)
 
 
 def _agreed_resolution(name: str, source: AnyNetwork, weights: Path, resolution: int) -> int:
@@ -108,29 +142,45 @@ def _agreed_resolution(name: str, source: AnyNetwork, weights: Path, resolution:
         console.print(f"[yellow]        {shown(says)}[/]")
     elif stated != resolution and not isinstance(source, TimmModel):
         raise UserError(
-            f"{name}: {weights} was trained at {stated} px, not at {resolution}: add --set deploy.resolution={stated}"
+            f"{weights} was trained at {stated} px, not at {resolution}: add --set deploy.resolution={stated}"
         )
     return stated or resolution
 
 
-def _built(source: AnyNetwork, weights: Path | None, config: Config, num_classes: int | None) -> nn.Module:
-    """The network with its weights; of ones that were trained elsewhere, the classes are those of their weights."""
-    if weights is not None and num_classes is None:
-        num_classes = _classes_in(weights, build_any_network(source, width=config.deploy.width))
-    given = {} if num_classes is None else {"num_classes": num_classes}
-    network = build_any_network(source, width=config.deploy.width, **given)
+def built_network(source: AnyNetwork, weights: Path | None, config: Config, num_classes: int | None) -> nn.Module:
+    """The network with its weights; of ones that were trained elsewhere, the classes are those of their weights.
+
+    What is random in a user's network begins at the run's seed.
+
+    Raises:
+        ValueError: the network cannot be made.
+        UserError: the weights are not the network's.
+    """
+    with seeded(config.seed) if isinstance(source, UserModel) else nullcontext():
+        if weights is not None and num_classes is None:
+            num_classes = _classes_in(weights, build_any_network(source, width=config.deploy.width))
+        given = {} if num_classes is None else {"num_classes": num_classes}
+        network = build_any_network(source, width=config.deploy.width, **given)
+        materialise(network, config.deploy.resolution)
     if weights is not None:
         load_weights(network, weights)
     return network.eval()
 
 
+def _class_names(count: int, classes: Sequence[str]) -> tuple[str, ...] | None:
+    """Names of a network's logits, where its answers are the images' classes; one logit tells two classes apart."""
+    if count == len(classes):
+        return tuple(classes)
+    return (classes[1],) if count == 1 and len(classes) == 2 else None
+
+
 def _classes_in(weights: Path, network: nn.Module) -> int | None:
-    """How many classes the last layer in a file has; None where it is called otherwise than the network's."""
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    """How many classes the classifier in a file has; None where it is called otherwise than the network's."""
+    classifier = f"{classifier_of(network)}.weight"
     try:
         with safe_open(weights, "pt") as file:
-            known = f"{linear[-1]}.weight" in file.keys() if linear else False  # noqa: SIM118  (it is no mapping)
-            return file.get_slice(f"{linear[-1]}.weight").get_shape()[0] if known else None
+            known = classifier in file.keys()  # noqa: SIM118  (it is no mapping)
+            return file.get_slice(classifier).get_shape()[0] if known else None
     except (OSError, SafetensorError):
         return None  # which load_weights explains
 
@@ -166,9 +216,7 @@ def _cost(source: AnyNetwork, network: nn.Module, config: Config, resolution: in
     """By arithmetic for ours, by counting what PyTorch computes for others."""
     if isinstance(source, Architecture):
         return get_space(source.space).scaled(config.deploy.width).cost(source, resolution, num_classes)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, resolution, resolution))
-    return Cost(sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2)
+    return Cost(sum(parameter.numel() for parameter in network.parameters()), multiply_adds(network, resolution))
 
 
 def _stacked(images: ImageSet, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:

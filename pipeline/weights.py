@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..common.errors import UnreadableFile
 from ..common.reading import check_regular_file, read_object
+from ..exporters.errors import in_one_line
+from ..models import classifier_of
 from .errors import UserError
 
 
@@ -20,8 +24,8 @@ def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool =
     Args:
         network: it is changed.
         path: the file; no other format is read, since pickles run whatever they hold.
-        new_classifier: leave the network's own last linear layer where the file has it for another number of classes,
-            or not at all.
+        new_classifier: leave the network's own classifier, see `classifier_of`, where the file has it for another
+            number of classes, or not at all.
 
     Returns:
         Names of the tensors that were left as they were.
@@ -35,6 +39,7 @@ def load_weights(network: nn.Module, path: str | Path, *, new_classifier: bool =
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read weights from {path}: {' '.join(str(error).split())}") from None
     own = network.state_dict()
+    _fill_in(weights, own)
     left = _other_classes(network, weights, own) if new_classifier else []
     for name in left:
         weights[name] = own[name]
@@ -94,13 +99,60 @@ def stated_resolution(weights: Path) -> int | None:
 
 
 def _other_classes(network: nn.Module, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Tensors of the last linear layer, where the file has it for another number of classes, or not at all."""
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    names = [f"{linear[-1]}.{part}" for part in ("weight", "bias")] if linear else []
+    """Tensors of the classifier, where the file has it for another number of classes, or not at all."""
+    classifier = classifier_of(network)
+    names = [f"{classifier}.{part}" for part in ("weight", "bias")] if classifier else []
     names = [name for name in names if name in own]
     shapes = [(own[name].shape, weights[name].shape) for name in names if name in weights]
     other = any(ours[0] != theirs[0] and ours[1:] == theirs[1:] for ours, theirs in shapes)
     return names if other or not shapes else []
+
+
+def _fill_in(weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """What a file need not hold: other names of a tensor that it holds, and counts of batches, which decide nothing."""
+    aliases = _aliases(own)
+    for name in own.keys() - weights.keys():
+        kept = aliases.get(name, name)
+        same = next((each for each in own if aliases.get(each, each) == kept and each in weights), None)
+        if same is not None:
+            weights[name] = weights[same]
+        elif name.endswith("num_batches_tracked"):
+            weights[name] = own[name]
+
+
+def _aliases(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that lie where an earlier one does, and that one's name."""
+    seen: dict[Any, str] = {}
+    found = {}
+    for name, tensor in tensors.items():
+        if tensor.numel():
+            place = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+            first = seen.setdefault(place, name)
+            if first != name:
+                found[name] = first
+    return found
+
+
+def weights_content(network: nn.Module) -> bytes:
+    """A network's weights as `.safetensors`. A tensor with several names is there once; `load_weights` knows it again.
+
+    Raises:
+        UserError: they cannot be written so.
+    """
+    state = network.state_dict()
+    try:
+        aliases = _aliases(state)
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items() if name not in aliases}
+        storages = Counter(tensor.untyped_storage().data_ptr() for tensor in kept.values() if tensor.numel())
+        parts = {
+            name: tensor.clone() if tensor.numel() and storages[tensor.untyped_storage().data_ptr()] > 1 else tensor
+            for name, tensor in kept.items()
+        }
+        for name in parts:
+            name.encode()  # half a character, as in the name of a file that is not UTF-8, raises here
+        return save(parts)
+    except Exception as error:  # of whatever else a user's state dict may hold
+        raise UserError(f"its weights cannot be saved as .safetensors: {in_one_line(error)}") from None
 
 
 def given_weights(template: str | None, names: Sequence[str]) -> dict[str, Path]:

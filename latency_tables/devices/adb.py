@@ -172,7 +172,11 @@ class AdbTransport(ShellTransport):
 
     def _attached(self) -> dict[str, str]:
         """States by serial."""
-        listed = self._call("devices").stdout.decode(errors="replace")
+        done = self._call("devices")
+        listed = done.stdout.decode(errors="replace")
+        if done.returncode:
+            reason = adb_reason(listed + done.stderr.decode(errors="replace"))
+            raise DeviceLost(f"adb does not tell which phones are attached: {reason}")
         return dict(line.split("\t", 1) for line in listed.splitlines() if "\t" in line)
 
     def _call(self, *arguments: str, patience_s: float = _START_S) -> subprocess.CompletedProcess[bytes]:
@@ -197,6 +201,17 @@ def find_adb() -> str:
         if found := shutil.which("adb", path=str(Path(folder) / "binaries")):
             return found
     raise LatencyError("there is no adb here: install fairnas[adb], or Android's platform tools and put adb on PATH")
+
+
+def adb_reason(said: str) -> str:
+    """Why adb failed, of all that it printed: two versions that end each other's server, or its last word."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    clash = next((line for line in lines if "doesn't match this client" in line), None)
+    if clash is not None:
+        return f"{clash.partition(';')[0]}: put the server's adb first on PATH, or end it with `adb kill-server`"
+    reason = lines[-1] if lines else "it ended without a word"
+    server = os.environ.get("ADB_SERVER_SOCKET")
+    return f"{reason} (ADB_SERVER_SOCKET is {server})" if server else reason
 
 
 def choose_phone(attached: Mapping[str, str], serial: str | None) -> str:

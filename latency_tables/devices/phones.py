@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ..errors import LatencyError
-from .adb import find_adb
+from .adb import adb_reason, find_adb
 
 _DEFAULT_PORT = 5037
 _USB = Path("/sys/bus/usb/devices")
@@ -20,22 +20,30 @@ def attached_phones() -> list[str]:
     """Serials that adb lists, in whatever state; none where there is no adb.
 
     An adb server is started only where a phone is likely: one that finds nothing would go on running.
+
+    Raises:
+        LatencyError: a server is there, here or where `ADB_SERVER_SOCKET` says, and does not tell.
     """
     try:
         adb = find_adb()
     except LatencyError:
         return []
-    if not (_server_is_running() or _usb_offers_debugging()):
+    if not (os.environ.get("ADB_SERVER_SOCKET") or _server_is_running() or _usb_offers_debugging()):
         return []
     try:
-        listed = subprocess.run([adb, "devices"], capture_output=True, text=True, timeout=30, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.split("\t")[0] for line in listed.splitlines() if "\t" in line]
+        done = subprocess.run([adb, "devices"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LatencyError(f"adb does not tell which phones are attached: {error}") from error
+    if done.returncode:
+        raise LatencyError(f"adb does not tell which phones are attached: {adb_reason(done.stdout + done.stderr)}")
+    return [line.split("\t")[0] for line in done.stdout.splitlines() if "\t" in line]
 
 
 def _server_is_running() -> bool:
-    port = int(os.environ.get("ANDROID_ADB_SERVER_PORT") or _DEFAULT_PORT)
+    given = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(_DEFAULT_PORT)
+    port = int(given) if given.isascii() and given.isdecimal() else 0
+    if not 0 < port < 65536:
+        raise LatencyError(f"ANDROID_ADB_SERVER_PORT is {given!r}: expected a port, such as {_DEFAULT_PORT}")
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
