@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from timm.data.config import resolve_data_config
 from torch import nn
 
+from ..common.text import shown
 from ..exporters import Preprocessing
 from ..exporters.deployable import Deployable, Samples
 from ..exporters.parity import answers
@@ -32,6 +33,7 @@ from ..models import (
     seeded,
 )
 from .config import Config
+from .console import console
 from .data import Dataset, ImageSet, eval_batches
 from .data.images import Channels
 from .errors import UserError
