@@ -39,13 +39,19 @@ def digits() -> Dataset:
 
 
 def train(kind: str, digits: Dataset, workspace: Workspace, *overrides: str) -> None:
-    small = ["proxy.resolution=16", "proxy.width=0.25", "deploy.resolution=32"]
+    small = ["proxy.width=0.25", "deploy.resolution=32"]
     if kind == "supernet":
-        settings = ["space=macro", "supernet.sampling=spos", "supernet.batch_size=32", "supernet.init=independent"]
+        settings = [
+            "space=macro",
+            "proxy.resolution=16",
+            "supernet.sampling=spos",
+            "supernet.batch_size=32",
+            "supernet.init=independent",
+        ]
         config = load_config("tiny", [*small, *settings, "supernet.epochs=1", *overrides])
         train_supernet(config, any_space("macro").scaled(0.25), digits, workspace)
     else:
-        settings = ["retrain.init=scratch", "retrain.batch_size=32", "retrain.validate_epochs=9"]
+        settings = ["retrain.init=scratch", "retrain.batch_size=512", "retrain.validate_epochs=9"]
         config = load_config("tiny", [*small, *settings, "retrain.epochs=2", *overrides])
         retrain("it", parse_any_network("timm:test_efficientnet"), config, digits, workspace)
 
@@ -251,20 +257,21 @@ def test_a_damaged_checkpoint_is_passed_over_or_refused(
 ) -> None:
     path = damaged(kind, name, paused, tmp_path / "run")
     before = path.with_name("checkpoint.previous.pt")
+    fresh, check = asked(kind)
     kept, generator = before.read_bytes(), torch.get_rng_state()
     alone = tmp_path / "alone" / "checkpoint.pt"
     alone.parent.mkdir()
     os.mkfifo(alone) if path.is_fifo() else shutil.copy(path, alone)
 
     with pytest.raises(UserError) as refusal:
-        Checkpoint(alone, 0.0, owner=OWNERS[kind]).load(*asked(kind))
+        Checkpoint(alone, 0.0, owner=OWNERS[kind]).load(fresh, check)
     assert str(refusal.value).startswith(f"{alone} is damaged: it ")
     assert str(refusal.value).endswith(f": delete it and run the same command to start {kind} again")
     assert "\n" not in str(refusal.value)
     assert torch.equal(torch.get_rng_state(), generator)
 
     capsys.readouterr()
-    state = Checkpoint(path, 0.0, owner=OWNERS[kind]).load(*asked(kind))
+    state = Checkpoint(path, 0.0, owner=OWNERS[kind]).load(fresh, check)
     assert state is not None
     assert state["step"] == 1
     assert path.read_bytes() == kept
@@ -415,7 +422,7 @@ def test_a_diverging_training_stops(kind: str, advice: str, digits: Dataset, tmp
     print(line)
     assert line.endswith(f"no weights are written. {advice}")
     assert "has diverged: " in line
-    assert " of 6, epoch " in line if kind == "supernet" else " of 4, epoch " in line
+    assert "at step " in line
     assert not (workspace.folder / "weights.safetensors").exists()
     for path in workspace.folder.glob("checkpoint*"):
         saved = network(content_of(path)["state"])
