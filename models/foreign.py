@@ -97,7 +97,7 @@ def _called(make: Any, kwargs: dict[str, Any]) -> Any:
     """
     try:
         known = inspect.signature(make).parameters
-    except (TypeError, ValueError):  # of some that are written in C
+    except ValueError:  # of some that are written in C
         return make()
     given = {key: value for key, value in kwargs.items() if key in known}
     passes_on = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
