@@ -15,6 +15,7 @@ from torch import fx, nn
 from torch.ao.quantization import FakeQuantize
 from torch.nn.utils import parametrize
 
+from . import int8_arithmetic
 from .small_mobile import HARD_SWISH, PLAIN, SWISH, int8_file, settled, small_mobile
 
 IMAGES = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -79,6 +80,8 @@ def test_the_file_rounds_what_the_simulation_rounds(blocks: str) -> None:
         assert other == scales(content)
         lost = (onnx_logits(content)(IMAGES) - plain).square().mean().sqrt()
         missed = (onnx_logits(content)(IMAGES) - answered).square().mean().sqrt()
+        if not int8_arithmetic.is_exact():
+            pytest.skip(int8_arithmetic.WHY)
         print(f"int8 moves logits by {lost:.4f}, the simulation is {missed:.4f} off")
         assert missed < 0.8 * lost  # rounding errors that tip the other way add up
 

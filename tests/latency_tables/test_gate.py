@@ -10,9 +10,12 @@ from fairnas.latency_tables.table import SCHEMA_VERSION, FittedModel
 
 
 def _table(kind: str, figures: dict[str, Any] | None) -> LatencyTable:
-    parts: dict[str, Any] = {"blocks": {"b": BlockLatency.of([Sample("b", 0, 1.0, 1.0)])}, "created": "now"}
+    parts: dict[str, Any] = {
+        "blocks": {"b": BlockLatency.of([Sample("b", 0, 1.0, 1.0)])},
+        "created": "2026-12-01T00:00:00+00:00",
+    }
     if kind == "fitted":
-        parts = {"model": FittedModel(coefficients={}, measured_ranges={})}
+        parts = {"model": FittedModel(coefficients={"launches": 1.0}, measured_ranges={})}
     return LatencyTable(
         schema_version=SCHEMA_VERSION,
         name="bench",

@@ -67,14 +67,33 @@ def test_weights_that_are_listed_as_inputs_are_no_inputs() -> None:
     assert _shape(fixed_shapes(_adder(TensorProto.FLOAT), "adder", (1, 2))) == [1, 2]
 
 
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.FLOAT16])
+def test_inputs_of_other_numbers_are_converted_inside_and_timed(tmp_path: Path, kind: int) -> None:
+    """Two inputs, one of them of another type, as of a network that takes a mask or tokens."""
+    inputs = [
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4]),
+        helper.make_tensor_value_info("mask", kind, [1, 4]),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["mask"], ["as_float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["image", "as_float"], ["y"]),
+    ]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph(nodes, "masked", inputs, [output])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
+    content = load_fixed(tmp_path / "m.onnx", None)
+    loaded = onnx.load_from_string(content) if isinstance(content, bytes) else content
+    assert {value.type.tensor_type.elem_type for value in loaded.graph.input} == {TensorProto.FLOAT}
+    (timing,) = measure(HostDevice(), {"network": content}, Rounds(2, 2)).values()
+    assert timing.rounds == 2
+
+
 @pytest.mark.parametrize(
     ("model", "size", "message"),
     [
         (_open_model(0, 2), None, "input 'input' has an open size: add --input-size 1x3x224x224"),
         (_open_model(0), (1, 3, 8), "input 'input' has 4 dimensions, the size given 3"),
         (_adder(TensorProto.FLOAT, TensorProto.FLOAT), (1, 2), "has 2 inputs: a size can be given to models with one"),
-        (_adder(TensorProto.INT64), None, "input 'x0' is int64: only float32 inputs can be timed"),
-        (_adder(TensorProto.UINT8), (1, 2), "input 'x0' is uint8: only float32"),
     ],
 )
 def test_what_cannot_be_timed_is_refused_in_one_line(

@@ -40,7 +40,7 @@ def _measured(blocks: dict[str, BlockLatency]) -> LatencyTable:
         kind="measured",
         device={"name": "a CPU"},
         runtime="r",
-        created="now",
+        created="2026-12-01T00:00:00+00:00",
         source="s",
         blocks=blocks,
     )

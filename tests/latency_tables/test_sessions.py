@@ -22,7 +22,7 @@ def _table(steadiness: Steadiness | None) -> LatencyTable:
         kind="measured",
         device={"name": "a CPU"},
         runtime="r",
-        created="now",
+        created="2026-12-01T00:00:00+00:00",
         source="s",
         blocks={BLOCK.signature: BlockLatency.of([Sample("", 0, 1.0, 1.0)])},
         steadiness=steadiness,

@@ -44,7 +44,7 @@ def ten_each() -> LatencyTable:
         kind="measured",
         device={"name": "a CPU"},
         runtime="r",
-        created="now",
+        created="2026-12-01T00:00:00+00:00",
         source="s",
         blocks={BLOCK.signature: BlockLatency.of([Sample("", 0, 3.0, 2.0)])},
         calibration=line,

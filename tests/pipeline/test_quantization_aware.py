@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from ..exporters import int8_arithmetic
 from ..exporters.small_mobile import int8_file, small_mobile
 
 RESOLUTION = 16
@@ -86,6 +87,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
+@pytest.mark.skipif(not int8_arithmetic.is_exact(), reason=int8_arithmetic.WHY)
 def test_tuning_wins_back_what_int8_loses(trained: nn.Module, digits: Dataset, tmp_path: Path) -> None:
     network = unbalanced(trained, spread=300)
     spread = torch.linspace(0, len(digits.train) - 1, 256).long()
