@@ -53,16 +53,17 @@ def calibrate(table: LatencyTable, networks: Sequence[Sequence[Block]], measured
     best = min(fits, key=lambda share: fits[share])
     share = best if fits[best] < _EARNS_ITS_PLACE * fits[0.0] else 0.0
     line = _line(block_sums(table, networks, share), measured, share)
-    return table.model_copy(update={"calibration": line})
+    return table.model_copy(update={"calibration": line, "network_factor": None})
 
 
 def recalibrate(table: LatencyTable, networks: Sequence[Sequence[Block]], measured_ms: Sequence[float]) -> LatencyTable:
-    """Fit the line again with more networks beside those that it was fitted to."""
+    """Fit the line again with more networks beside those that it was fitted to; it takes a network factor's place."""
     share = table.calibration.cold_share if table.calibration else 0.0
     before = table.calibration.networks if table.calibration else []
     sums = [*(pair.sum_ms for pair in before), *block_sums(table, networks, share).tolist()]
     measured = [*(pair.measured_ms for pair in before), *measured_ms]
-    return table.model_copy(update={"calibration": _line(np.array(sums), np.array(measured), share)})
+    line = _line(np.array(sums), np.array(measured), share)
+    return table.model_copy(update={"calibration": line, "network_factor": None})
 
 
 def block_sums(table: LatencyTable, networks: Sequence[Sequence[Block]], cold_share: float = 0.0) -> np.ndarray:

@@ -85,7 +85,7 @@ def unsteady(table: LatencyTable) -> str | None:
     if seen and seen.slower is not None and seen.slower > MOVED:
         return (
             f"references take {seen.slower:.1%} longer than in the table of {seen.earlier} (limit {MOVED:.0%})"
-            f"{_by_others(blocks, seen)}: {advice}"
+            f"{_by_others(blocks, seen)}: {advice}; if the device is slower for good, remove that table first"
         )
     if seen and seen.moved > MOVED:
         return (

@@ -32,7 +32,8 @@ class Journal:
     had the same content when they were taken.
 
     Each line also carries `crc32`, of all lines up to it, so that a changed digit or a lost line is noticed. Files of
-    earlier versions have none, and are believed as far as they were written without.
+    earlier versions have none, and are believed as far as they were written without: what a changed digit there would
+    change cannot be known.
 
     Args:
         path: the file; None keeps everything in memory.

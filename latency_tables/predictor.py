@@ -154,11 +154,15 @@ class Predictor:
     def _network_error(self) -> float:
         validation, calibration, steadiness = self.table.validation, self.table.calibration, self.table.steadiness
         factor = self.table.network_factor
-        scatter = validation.scatter_p90 if validation and steadiness else None
-        checked = scatter, validation and validation.p90, calibration and calibration.loo_p90
-        for error in (factor and factor.error, *checked):
-            if error is not None:
-                return math.hypot(error, steadiness.session_error if steadiness else 0.0)
+        session = steadiness.session_error if steadiness else 0.0
+        if factor is not None:
+            return factor.error
+        if validation and validation.p90 is not None:
+            # What all networks shared in one session may be the session's or the table's: never less than was seen.
+            scatter = validation.scatter_p90 if validation.scatter_p90 is not None else validation.p90
+            return max(validation.p90, math.hypot(scatter, session))
+        if calibration and calibration.loo_p90 is not None:
+            return math.hypot(calibration.loo_p90, session)
         if validation and validation.loo_p90 is not None and validation.sum_error is not None:
             # A scaled table: how well its blocks are known, and what whole networks may add to their sum.
             return math.hypot(validation.loo_p90, validation.sum_error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from torch.nn.parameter import is_lazy
 from .foreign import UserModel
 
 _LIBRARIES = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of objects that a module shows of itself: another in each process
 _INSTALLED = {"site-packages", "dist-packages"}  # also those of an environment that this one is made from
 
 
@@ -54,7 +56,8 @@ def network_digest(source: UserModel, network: nn.Module) -> str:
         if isinstance(tensor, torch.Tensor) and not is_lazy(tensor):
             found.update(_bytes(f"{tensor.dtype} {tuple(tensor.shape)}"))
             found.update(_content(tensor.detach()))
-    found.update(_bytes(str(network.inlined_graph) if isinstance(network, torch.jit.ScriptModule) else repr(network)))
+    graph = str(network.inlined_graph) if isinstance(network, torch.jit.ScriptModule) else repr(network)
+    found.update(_bytes(_ADDRESS.sub("", graph)))
     for name, path in sorted(_files(source, network).items()):
         found.update(_bytes(name))
         found.update(path.read_bytes())
@@ -65,7 +68,7 @@ def _content(tensor: torch.Tensor) -> bytes:
     try:
         return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     except (RuntimeError, TypeError):  # quantised or sparse
-        return _bytes(repr(tensor))
+        return _bytes(_ADDRESS.sub("", repr(tensor)))
 
 
 def _files(source: UserModel, network: nn.Module) -> dict[str, Path]:

@@ -62,7 +62,12 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. --set supernet.epochs=3. Repeatable."),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
-ForceOption = Annotated[str | None, typer.Option("--force", metavar="STAGE", help="Run again from this stage on.")]
+ForceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--force", metavar="STAGE", help="Run it again, and what is made from it; or one alone, as retrain/pick-2."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")]
 SerialOption = Annotated[str | None, typer.Option(help="Of the phone, where several are attached: see adb devices.")]
 HostOption = Annotated[str | None, typer.Option(help="Of the board: user@address, or a name known to ssh.")]
@@ -643,7 +648,7 @@ def _opened(
         from .check_settings import check_settings
         from .pipeline import Pipeline, check_teacher, follow, open_dataset
         from .runs import Run
-        from .stage_names import STAGES
+        from .stage_names import forced_by
         from .user_modules import check_survivable
 
         check_settings(config)
@@ -659,7 +664,7 @@ def _opened(
         check_teacher(config, dataset)
         with Run(folder) as held:
             if force is not None:
-                held.forced = set(STAGES[STAGES.index(force) :])
+                held.forced = forced_by(force)
             yield Pipeline(config, held, dataset)
 
 

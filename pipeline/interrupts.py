@@ -20,7 +20,8 @@ def is_command() -> bool:
 
 def leave_on_interrupt() -> None:
     """From now on Ctrl-C ends the process at once, with one line."""
-    if threading.current_thread() is threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a script's background job: it stays so
+    if threading.current_thread() is threading.main_thread() and not ignored:
         signal.signal(signal.SIGINT, _leave)
 
 

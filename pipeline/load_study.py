@@ -8,7 +8,6 @@ table has seen are timed in a session of their own, quiet and busy: intervals mu
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..common.files import write_json
+from ..common.reading import read_json
 from ..latency_tables import (
     HostDevice,
     LatencyTable,
@@ -31,6 +31,7 @@ from ..latency_tables import (
     measure_networks,
 )
 from ..models import Architecture, Block, get_space
+from .errors import UserError
 from .provenance import ROOT, commit, machine
 from .runs import versions
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    _require_same_code(folder / "stamp.json")
     quiet = [_table(folder, f"quiet-{number}") for number in range(1, QUIET_TABLES + 1)]
     sessions = {"quiet": _timed(folder, "quiet")}
     with _burning():
@@ -94,7 +96,8 @@ def summarise(
         "sessions": {session: _of_session(times) for session, times in sessions.items()},
         "protocol": f"space {SPACE} at {RESOLUTION} px, width {WIDTH:g}, one thread; other work: one process for each "
         "core, all in bursts of 0.2 to 2 s with rests as long; 90% intervals of the quiet tables on "
-        f"{NETWORKS} networks timed in another process, of which those that settled are judged",
+        f"{NETWORKS} networks timed in another process, of which those that settled are judged; each "
+        "table's references are compared with those of the tables before it",
         "device": device,
         "machine": {key: value for key, value in machine().items() if key != "system"},
         "versions": versions(),
@@ -133,10 +136,18 @@ def to_markdown(results: Mapping[str, Any]) -> str:
                 f"{row['difference_mean']:.1%} | {row['difference_largest']:.1%} | {why} |"
             )
     kept, of = results["profiles_kept"], len(results["profiles_busy"])
-    lines += ["", f"Busy: {kept} of {of} within {WITHIN:.0%} on average, or not validated."]
+    validated = results["profiles_validated"]
+    lines += [
+        "",
+        f"Busy: {kept} of {of} within {WITHIN:.0%} on average, or not validated ({validated} are validated).",
+    ]
     for session, pooled in results["coverage"].items():
-        share = "no network settled" if pooled["share"] is None else f"{pooled['share']:.0%} of {pooled['judged']}"
-        lines.append(f"Inside the 90% intervals, {session} session: {share}.")
+        told = results["sessions"][session]
+        settled = f"{told['settled']} of {told['networks']} networks settled"
+        share = "" if pooled["share"] is None else f"; {pooled['share']:.0%} of {pooled['judged']} pairs"
+        lines.append(
+            f"Inside the 90% intervals of {len(results['profiles_quiet'])} tables, {session}: {settled}{share}."
+        )
     return "\n".join(lines)
 
 
@@ -178,6 +189,19 @@ def _pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"inside": inside, "judged": judged, "share": round(inside / judged, 4) if judged else None}
 
 
+def _require_same_code(path: Path) -> None:
+    """Refuse to go on with what another version measured: the results would carry this one's name.
+
+    Raises:
+        UserError: another commit or other packages began this study.
+    """
+    stamp = {"commit": commit(), "versions": versions()}
+    if not path.exists():
+        write_json(path, stamp)
+    elif read_json(path) != stamp:
+        raise UserError(f"{path.parent} was measured by another version: remove it, to measure all of it again")
+
+
 def _of_session(times: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "networks": len(times),
@@ -202,7 +226,7 @@ def _timed(folder: Path, name: str) -> dict[str, Any]:
     path = folder / f"{name}-networks.json"
     if not path.exists():
         _run(["-m", "fairnas.pipeline.load_study", "--time", str(path)], folder)
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def _time_networks(journal: Path) -> dict[str, Any]:

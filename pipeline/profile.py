@@ -31,6 +31,7 @@ from ..latency_tables import (
     profile_space,
 )
 from ..latency_tables.onnx_files import fixed_shapes, load_fixed
+from ..latency_tables.runtimes import about_networks
 from ..models import PUBLISHED, Architecture, Block, get_space
 from .console import console, sample_bar
 from .earlier_tables import earlier_tables
@@ -203,7 +204,7 @@ def _summary(path: Path, table: LatencyTable, seconds: float) -> dict[str, Any]:
         "device": table.device,
         "blocks": len(table.blocks),
         "state": verdict.state,
-        "figure": verdict.figure,
+        "figure": "; ".join(filter(None, (verdict.figure, about_networks(table)))),
         "seconds": round(seconds, 1),
         **(steadiness.model_dump(include=set(wanted), exclude_none=True) if steadiness else {}),
         **(table.validation.model_dump(mode="json", exclude_none=True) if table.validation else {}),

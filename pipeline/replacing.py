@@ -22,7 +22,6 @@ def ask(stage: str, why: str, seconds: float) -> None:
     """
     if seconds <= FREE_SECONDS:
         return
-    kind = stage.split("/")[0]
     fact = f"{plain(stage)}: {plain(why)}, and its earlier results took {in_words(seconds)}"
     if sys.stdin is not None and sys.stdin.isatty() and console.is_terminal:
         console.print(f"[yellow]{shown(fact)}[/]", soft_wrap=True)
@@ -32,7 +31,7 @@ def ask(stage: str, why: str, seconds: float) -> None:
             answer = ""
         if answer.strip().lower() in ("y", "yes"):
             return
-    raise UserError(f"{fact}: to replace them add --force {kind}, or name another folder with --run")
+    raise UserError(f"{fact}: to replace them add --force {plain(stage)}, or name another folder with --run")
 
 
 def what_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

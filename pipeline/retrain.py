@@ -97,10 +97,11 @@ def retrain_along(content: Tensor, dataset: Dataset) -> None:
     learner = _Learner(parse_any_network(sent["source"]), config, dataset)
     learner.open_teacher(sent["teacher"])
     learner.load(sent["learner"])
-    for epoch in range(learner.epoch, config.retrain.epochs):
-        learner.run_epoch(epoch, lambda _: None)
-        if not learner.agrees():
-            return  # the first rank says so
+    with stopping.between_steps():  # the first rank says when to stop, at the same step for all
+        for epoch in range(learner.epoch, config.retrain.epochs):
+            learner.run_epoch(epoch, lambda _: None)
+            if not learner.agrees():
+                return  # the first rank says so
 
 
 class _Learner:

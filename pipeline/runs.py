@@ -94,7 +94,7 @@ class Run:
 
     Attributes:
         folder: where it lies.
-        forced: kinds of stages that are made anew, whatever they have.
+        forced: stages, or kinds of them, that are made anew, whatever they have.
         deadline: of `time.monotonic()`, until when stages may work; None for as long as it takes.
         settings: of this command, as `config.yaml` is to hold them; None of a command that has none.
         manifest: of the finished stages.
@@ -148,7 +148,7 @@ class Run:
         stopping.stop_if_wanted()
         stage_name(stage.name)
         self._lock.check()
-        forced = stage.kind in self.forced
+        forced = self._is_forced(stage.name)
         if not forced and (self._is_current(stage) or self._is_current_again(stage)):
             self._tidy(stage.name)
             self._executed[stage.name] = True
@@ -180,8 +180,10 @@ class Run:
         """
         in_place = self._in_place(stage)
         if in_place is not None:
-            asked = stage.split("/")[0] in self.forced
-            self._displace(stage, replace(in_place, discarded=True), asked)
+            self._displace(stage, replace(in_place, discarded=True), self._is_forced(stage))
+
+    def _is_forced(self, stage: str) -> bool:
+        return not self.forced.isdisjoint((stage, stage.split("/")[0]))
 
     def stages(self) -> list[str]:
         """Names of the finished stages, and of unfinished ones that left files."""

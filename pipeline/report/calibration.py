@@ -25,7 +25,10 @@ def _line(table: dict[str, Any]) -> tuple[float, float, Any] | None:
     """Intercept in ms, slope, and what the sum is made of."""
     line = as_dict(table.get("calibration"))
     intercept, slope = number(line.get("intercept_ms")), number(line.get("slope"))
-    return (intercept, slope, line.get("cold_share")) if intercept is not None and slope else None
+    if intercept is None or not slope:
+        return None
+    factor = number(as_dict(table.get("network_factor")).get("factor")) or 1.0
+    return intercept * factor, slope * factor, line.get("cold_share")
 
 
 def _moved(scored: Scored, before: tuple[float, float, Any], after: tuple[float, float, Any], run: RunFiles) -> Scored:

@@ -49,7 +49,7 @@ def test_what_the_study_says_is_what_tables_and_times_say() -> None:
     assert results["coverage"] == {"quiet": {"inside": 7, "judged": 9, "share": 0.7778}}
     shown = load_study.to_markdown(results)
     assert "2 of 3 within 3%" in shown
-    assert "quiet session: 78% of 9" in shown
+    assert "quiet: 9 of 10 networks settled; 78% of 9 pairs" in shown
     assert "references take 20.0% longer" in shown
 
 
