@@ -15,17 +15,28 @@ from .run_folder import KEY_FILE
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
 DIGESTS = ".sha256"  # beside a file of lines that grows
 UNFINISHED = (*CHECKPOINTS, KEY_FILE)  # what only unfinished work needs
-# By kind of stage, what it leaves besides, finished or not.
+MODELS = (  # of every format
+    *("model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite"),
+    *("model.fp32.engine", "model.fp16.engine", "model.int8.engine"),
+)
+_TIMED = ("blocks", "networks", "networks-again", "references-[0-9]")  # each aside, too, where nothing settled
+# By kind of stage, what it leaves besides, finished or not: the user may keep files that are called almost so.
 _OWN: Mapping[str, tuple[str, ...]] = {
-    "latency": ("blocks*.jsonl", "networks*.jsonl", "references*.jsonl", "table.json", "validation.json"),
+    "latency": (
+        *(name + ending for name in _TIMED for ending in (".jsonl", ".unsteady.jsonl")),
+        *("table.json", "validation.json"),
+    ),
     "supernet": ("metrics.jsonl", "weights.safetensors", "fairness.json"),
     "oneshot": ("scores.json",),
     "similarity": ("similarity.json", "feature_maps.png"),
-    "search": ("state*.json", "scores.jsonl", "study.db", "study.db-*", "pareto.csv", "picks.json", "history.json"),
-    "picks": ("picks*.jsonl", "picks.json", "measured.json", "table.json"),
+    "search": (
+        *("state.json", "scores.jsonl", "study.db", "study.db-journal", "study.db-wal", "study.db-shm"),
+        *("pareto.csv", "picks.json", "history.json"),
+    ),
+    "picks": ("picks.jsonl", "picks-int8.jsonl", "picks.json", "measured.json", "table.json"),
     "retrain": ("metrics.jsonl", "weights.safetensors", "result.json"),
     "export": (
-        *("model.*", "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
+        *(*MODELS, "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
         *(f".tuning/{name}" for name in ("metrics.jsonl", "weights.safetensors", *CHECKPOINTS)),
     ),
     "rank": ("journal.jsonl", "scores.csv", "certificate.json"),
