@@ -183,6 +183,15 @@ class Run:
             asked = stage.split("/")[0] in self.forced
             self._displace(stage, replace(in_place, discarded=True), asked)
 
+    def renew(self, stage: str) -> None:
+        """Take a finished stage's outputs as they are now: a command has written them again, outside of its work."""
+        entry = self.manifest["stages"].get(stage)
+        if entry is not None:
+            self._lock.check()
+            folder = self.folder / stage
+            entry["outputs"] = {name: sha256_file(inside(folder, name)) for name in entry["outputs"]}
+            write_manifest(self.folder, self.manifest)
+
     def stages(self) -> list[str]:
         """Names of the finished stages, and of unfinished ones that left files."""
         return stage_folders(self.folder, self.manifest["stages"])

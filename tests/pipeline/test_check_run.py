@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fairnas.pipeline import check_run as checks
 from fairnas.pipeline.checkpoint import Checkpoint
 from fairnas.pipeline.errors import UserError
+from fairnas.pipeline.runs import Workspace
 from typer.testing import CliRunner
 
 from .stages import execute, pretend, stage, stopped
@@ -61,6 +63,27 @@ def test_a_sound_checkpoint_and_unfinished_work_are_told(run: Path) -> None:
     findings = {finding.path: finding for finding in checks.check_run(run)}
     assert findings["search/checkpoint.pt"].outcome == "ok"
     assert "unfinished" in findings["search"].reason
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_report_that_is_written_again_is_sound(reported: bool, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairnas.pipeline import cli, report
+
+    def write_report(folder: Path) -> Path:
+        (folder / "report").mkdir(exist_ok=True)
+        (folder / "report/index.html").write_text("new")
+        return folder / "report/index.html"
+
+    monkeypatch.setattr(report, "write_report", write_report)
+    if reported:
+        execute(run, replace(stage("report"), outputs=("index.html",), work=lambda work: page(work, "old")))
+    assert CliRunner().invoke(cli.app, ["report", "--run", str(run)]).exit_code == 0
+    assert (run / "report/index.html").read_text() == "new"
+    assert wrong(run) == []
+
+
+def page(work: Workspace, text: str) -> None:
+    (work.folder / "index.html").write_text(text)
 
 
 def test_links_are_named_and_not_followed(run: Path, tmp_path: Path) -> None:
