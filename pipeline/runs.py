@@ -20,6 +20,7 @@ from ..common.names import inside, safe_name
 from ..common.text import plain, shown
 from . import stopping
 from .checkpoint import Checkpoint, Owner
+from .checkpoint_file import CHECKPOINT
 from .console import console
 from .errors import UserError
 from .manifest import MANIFEST, new_manifest, read_manifest, stage_name, write_manifest
@@ -30,7 +31,6 @@ from .run_folder import CONFIG, KEY_FILE, remove_half_written, require_ours, sta
 from .run_lock import FolderLock
 from .stage_files import UNFINISHED, changed_output, own_files, strays
 
-CHECKPOINT = "checkpoint.pt"
 PACKAGES = ("fairnas", "torch", "torchvision", "timm", "onnx", "onnxruntime", "optuna", "pymoo", "numpy")
 
 

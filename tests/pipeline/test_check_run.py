@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fairnas.pipeline import check_run as checks
 from fairnas.pipeline.checkpoint import Checkpoint
+from fairnas.pipeline.digested_lines import DigestedLines
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.runs import Workspace
+from fairnas.pipeline.runs import Stage, Workspace
 from typer.testing import CliRunner
 
 from .stages import execute, pretend, stage, stopped
@@ -23,6 +25,14 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     execute(folder, stage(), stage("retrain/pick-1"), settings="seed: 0")
     return folder
+
+
+def tuning(run: Path, name: str) -> None:
+    folder = run / "retrain/pick-1/.tuning"
+    folder.mkdir()
+    Checkpoint(folder / name, 1.0).save({"step": 1})
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 def wrong(run: Path) -> list[str]:
@@ -47,6 +57,8 @@ def test_a_sound_run_has_no_findings_but_good_ones(run: Path) -> None:
         (lambda run: (run / "manifest.json").write_text("{"), "manifest.json"),
         (lambda run: (run / "config.yaml").write_text("a: &a [*a]"), "config.yaml"),
         (lambda run: (run / "supernet/checkpoint.pt").write_bytes(b"x" * 100), "supernet/checkpoint.pt"),
+        (lambda run: tuning(run, "checkpoint.pt"), "retrain/pick-1/.tuning/checkpoint.pt"),
+        (lambda run: tuning(run, "checkpoint.previous.pt"), "retrain/pick-1/.tuning/checkpoint.previous.pt"),
         (lambda run: (run / "report").symlink_to(run.parent), "report"),
     ],
 )
@@ -84,6 +96,31 @@ def test_a_report_that_is_written_again_is_sound(reported: bool, run: Path, monk
 
 def page(work: Workspace, text: str) -> None:
     (work.folder / "index.html").write_text(text)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("search", "scores.jsonl"), ("rank", "journal.jsonl")])
+@pytest.mark.parametrize("finished", [False, True])
+def test_lines_that_were_changed_or_are_another_works_are_found(
+    kind: str, name: str, finished: bool, run: Path
+) -> None:
+    def work(workspace: Workspace) -> None:
+        DigestedLines(workspace.folder / name, workspace.owner.key).append(["[1]", "[2]"])
+        if not finished:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        execute(run, Stage(kind, 1, {}, {}, (), work))
+    path = run / kind / name
+    assert [each.outcome for each in checks.check_run(run) if each.what == "lines"] == ["ok"]
+    sound = path.read_text()
+    for damaged in (sound.replace("[2]", "[3]"), sound.replace("[1]\n", "")):
+        path.write_text(damaged)
+        assert wrong(run) == [f"{kind}/{name}"]
+        assert path.read_text() == damaged
+    path.unlink()
+    path.with_name(f"{name}.sha256").unlink()
+    DigestedLines(path, "another work").append(["[1]"])
+    assert wrong(run) == [f"{kind}/{name}"]
 
 
 def test_links_are_named_and_not_followed(run: Path, tmp_path: Path) -> None:

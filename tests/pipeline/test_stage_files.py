@@ -13,6 +13,7 @@ from fairnas.pipeline.stage_files import MODELS, own_files, strays
 _THEIRS = {
     "latency": ["blocks-2024.jsonl", "networks.notes.jsonl", "references.jsonl", "references-old.jsonl"],
     "search": ["state-mine.json", "state.backup.json", "study.db-copy"],
+    "retrain/pick-1": ["weights.safetensors.sha256", "result.json.bak"],
     "picks": ["picks-mine.jsonl"],
     "export/pick-1": ["model.txt", "model.onnx.bak", "model.md", "model.int4.onnx", "model.engine"],
 }
