@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,8 +44,7 @@ def write_export_folder(folder: Path, passport: Passport, sign_with: Path | None
     named = {file.path for file in passport.files}
     if clash := named & set(CLOSING):
         raise ExportError(f"an exported file is called {min(clash)}, as one of the passport's own")
-    if strange := _visible_files(folder) - named - set(CLOSING):
-        raise ExportError(f"{folder / min(strange)} is of no format in the passport: remove it")
+    require_no_others(folder, named)
 
     signer = fingerprint(sign_with) if sign_with else None
     (folder / SIGNATURE).unlink(missing_ok=True)
@@ -66,6 +66,20 @@ def write_export_folder(folder: Path, passport: Passport, sign_with: Path | None
     if signature is not None:
         write_atomic(folder / SIGNATURE, signature)
     return passport
+
+
+def require_no_others(folder: Path, named: Iterable[str] = ()) -> None:
+    """Refuse visible files that would be handed over with the others, unchecked.
+
+    Args:
+        folder: of an export.
+        named: files that belong there, besides those that close it.
+
+    Raises:
+        ExportError: another file lies there.
+    """
+    if strange := _visible_files(folder).difference(named, CLOSING):
+        raise ExportError(f"{folder / min(strange)} is none of the files that are exported: move it elsewhere")
 
 
 def _visible_files(folder: Path) -> set[str]:

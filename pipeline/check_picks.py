@@ -25,6 +25,7 @@ from ..models import Architecture, Block
 from .console import console, progress_bar
 from .errors import UserError
 from .runs import Workspace
+from .search.quantities import chance_in_words
 
 VERSION = 3
 OUTPUTS = ("picks.json", "measured.json", "table.json")
@@ -125,12 +126,9 @@ class Checked:
         if self.limit is None:
             return f"{words}, not measured"
         chance = row["limit_chance"][self.limit.quantity]
-        return f"{words}; limit {self.limit.ms:.3g} ms: kept as predicted, not measured ({chance_in_words(chance)})"
-
-
-def chance_in_words(chance: float) -> str:
-    """A chance that never claims to be certain."""
-    return "chance over 99%" if chance > 0.99 else "chance under 1%" if chance < 0.01 else f"chance {chance:.0%}"
+        return (
+            f"{words}; limit {self.limit.ms:.3g} ms: kept as predicted, not measured (chance {chance_in_words(chance)})"
+        )
 
 
 def check_picks(

@@ -13,17 +13,17 @@ from ..common.files import sha256_json
 from ..common.names import UnsafeNameError, inside
 from ..common.reading import read_bytes, read_json, read_yaml
 from ..common.text import plain
+from .checkpoint_file import unsealed
+from .digested_lines import damage_of
 from .errors import UserError
 from .manifest import MANIFEST, PREVIOUS, read_manifest
 from .previous import Results
 from .run_folder import CONFIG, KEY_FILE, STAGES, links, stage_folders
 from .run_lock import LOCK
-from .stage_files import CHECKPOINTS, strays
+from .stage_files import CHECKPOINTS, DIGESTED, strays
 
 Outcome: TypeAlias = Literal["ok", "note", "failed"]
 _LARGEST = 1 << 40  # of an output, in bytes: weights may have any size
-# What is digested before a checkpoint's content, by format.
-_SEALS = (b"", b"fairnas checkpoint 2\n")
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ def _findings(folder: Path) -> Iterator[Finding]:
         results = Results.read(aside)
         if results.entry is not None:
             yield from _stage(folder, stage, stage + PREVIOUS, results.entry)
+        yield from _work(folder, stage + PREVIOUS, results.key)
         yield Finding(plain(stage + PREVIOUS), "earlier results", "note", "they lie aside")
     for stage in stage_folders(folder, manifest["stages"]):
-        yield from _unfinished(folder, stage, finished=stage in manifest["stages"])
+        yield from _work(folder, stage, manifest["stages"].get(stage, {}).get("key"))
     yield from _others(folder, manifest)
 
 
@@ -121,19 +122,41 @@ def _stage(folder: Path, stage: str, place: str, entry: Mapping[str, Any]) -> It
             yield Finding(plain(path), "output", "ok")
 
 
-def _unfinished(folder: Path, stage: str, finished: bool) -> Iterator[Finding]:
-    """What the stage's folder holds besides the outputs of a finished stage."""
-    try:
-        place = inside(folder, stage)
-    except UnsafeNameError:
-        return  # the link was named
-    for name in CHECKPOINTS:
-        if (place / name).is_file() and not (place / name).is_symlink():
-            sound = _is_sealed(place / name)
+def _work(folder: Path, place: str, key: str | None) -> Iterator[Finding]:
+    """What a stage's folder holds besides its outputs: checkpoints, and lines beside which their digests lie.
+
+    Args:
+        folder: of the run.
+        place: of the stage, in it.
+        key: of the stage; None where it is unfinished, and its folder holds the key.
+    """
+    for name in (*CHECKPOINTS, *(f".tuning/{each}" for each in CHECKPOINTS)):
+        if (path := _file(folder, f"{place}/{name}")) is not None:
+            sound = _is_sealed(path)
             reason = "" if sound else "it is not what was written: the one before it is used, or the stage starts again"
-            yield Finding(plain(f"{stage}/{name}"), "checkpoint", "ok" if sound else "failed", reason)
-    if not finished and (place / KEY_FILE).exists():
-        yield Finding(plain(stage), "stage", "note", "it is unfinished: the same command goes on with it")
+            yield Finding(plain(f"{place}/{name}"), "checkpoint", "ok" if sound else "failed", reason)
+    key_file = _file(folder, f"{place}/{KEY_FILE}")
+    if key is None and key_file is not None:
+        yield Finding(plain(place), "stage", "note", "it is unfinished: the same command goes on with it")
+    lines = DIGESTED.get(place.split("/")[0].removesuffix(PREVIOUS))
+    if lines and (path := _file(folder, f"{place}/{lines}")) is not None:
+        try:
+            if key is None:
+                key = read_bytes(key_file).decode(errors="replace").partition("\n")[0] if key_file else ""
+            damage = damage_of(path, key)
+        except FairnasError as error:
+            damage = str(error)
+        reason = f"it {damage}: the lines before count" if damage else ""
+        yield Finding(plain(f"{place}/{lines}"), "lines", "failed" if damage else "ok", reason)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """A file that is there; None also where a link is on the way, which is named elsewhere."""
+    try:
+        path = inside(folder, name)
+    except UnsafeNameError:
+        return None
+    return path if path.is_file() else None
 
 
 def _is_sealed(path: Path) -> bool:
@@ -141,7 +164,7 @@ def _is_sealed(path: Path) -> bool:
         content = read_bytes(path, _LARGEST)
     except FairnasError:
         return False
-    return any(hashlib.sha256(seal + content[32:]).digest() == content[:32] for seal in _SEALS)
+    return unsealed(content) is not None
 
 
 def _others(folder: Path, manifest: dict[str, Any]) -> Iterator[Finding]:

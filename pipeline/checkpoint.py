@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import time
 from collections.abc import Callable, Mapping
@@ -18,15 +17,14 @@ from ..common.files import write_atomic
 from ..common.reading import read_bytes
 from ..common.text import plain, shown
 from . import stopping
+from .checkpoint_file import previous_of, sealed, unsealed
 from .console import console
 from .errors import Paused, UserError
 from .saved_state import Misfit, check_state
 
 FORMAT = 2
-"""Of the file. Format 1, of earlier versions, did not say whose it is; its digest was of the payload alone."""
+"""Of the file. Format 1, of earlier versions, did not say whose it is."""
 
-_DIGEST_BYTES = 32
-_SEAL = b"fairnas checkpoint 2\n"  # digested before the payload: a file of format 2 is none of format 1
 _LARGEST = 1 << 40
 
 Check = Callable[[Mapping[str, Any]], str | None]
@@ -44,11 +42,6 @@ class Owner:
 
     stage: str = ""
     key: str = ""
-
-
-def previous_of(path: Path) -> Path:
-    """Where the checkpoint before that at `path` lies."""
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 class Checkpoint:
@@ -125,10 +118,9 @@ class Checkpoint:
         cuda_rng = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         header = {"format": FORMAT, "stage": self.owner.stage, "key": self.owner.key, "step": state.get("step")}
         torch.save(header | {"torch_rng": torch.get_rng_state(), "cuda_rng": cuda_rng, "state": state}, buffer)
-        payload = buffer.getvalue()
         if self.path.exists():
             self.path.replace(previous_of(self.path))
-        write_atomic(self.path, hashlib.sha256(_SEAL + payload).digest() + payload)
+        write_atomic(self.path, sealed(buffer.getvalue()))
         self._last_save = time.monotonic()
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -156,19 +148,18 @@ class Checkpoint:
             content = read_bytes(path, _LARGEST)
         except UnreadableFile:
             raise Misfit("cannot be read as a file") from None
-        digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        sealed = hashlib.sha256(_SEAL + payload).digest() == digest
-        if not sealed and hashlib.sha256(payload).digest() != digest:
+        if (opened := unsealed(content)) is None:
             raise Misfit("is not what was written")
+        version, payload = opened
         try:
             found = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         except Exception:  # a hostile file makes torch raise about anything
             raise Misfit("holds no checkpoint") from None
         if not isinstance(found, dict) or not {"torch_rng", "cuda_rng", "state"} <= found.keys():
             raise Misfit("lacks the random generators' states or the work's own")
-        if sealed != ("format" in found):
+        if (version == FORMAT) != ("format" in found):
             raise Misfit("is not what was written")
-        if sealed:
+        if version == FORMAT:
             self._check_header(found)
         return found
 

@@ -520,8 +520,9 @@ def report(
     from .report import write_report
     from .runs import Run
 
-    with Run(folder):
+    with Run(folder) as held:
         path = write_report(folder)
+        held.renew("report")
     _answer(as_json, {"path": str(path)}, str(path))
 
 
@@ -540,10 +541,10 @@ def check(
 
     findings = check_run(folder)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print_json([asdict(finding) for finding in findings])
     else:
         for each in findings:
-            print(f"{each.outcome:6}  {each.path}  {each.what}" + (f": {each.reason}" if each.reason else ""))
+            print_text(f"{each.outcome:6}  {each.path}  {each.what}" + (f": {each.reason}" if each.reason else ""))
     if wrong := failed(findings):
         named = ", ".join(each.path for each in wrong[:5])
         raise UserError(f"{folder}: {len(wrong)} of {len(findings)} checks failed: {named}")

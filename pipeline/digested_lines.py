@@ -11,6 +11,9 @@ from ..common.errors import UnreadableFile
 from ..common.files import write_atomic
 from ..common.reading import read_bytes
 
+DIGESTS = ".sha256"
+"""How the names of files of digests end."""
+
 _LARGEST = 1 << 34
 _HEX = 64
 
@@ -33,8 +36,8 @@ class DigestedLines:
     """
 
     def __init__(self, path: Path, owner: str) -> None:
-        self._path, self._digests_path = path, path.with_name(f"{path.name}.sha256")
-        self._start = hashlib.sha256(owner.encode()).hexdigest()
+        self._path, self._digests_path = path, _digests_of(path)
+        self._start = _start(owner)
         self.damage: str | None = None
         self.lines: list[str] = []
         self._digests: list[str] = []
@@ -46,7 +49,7 @@ class DigestedLines:
 
     def append(self, texts: Sequence[str]) -> None:
         """Add lines; killing the process does not lose them."""
-        digests = self._chain(texts)
+        digests = _chain(self.digest(len(self.lines)), texts)
         _append(self._digests_path, "".join(f"{digest}\n" for digest in digests))
         _append(self._path, "".join(f"{text}\n" for text in texts))
         self._digests += digests
@@ -76,30 +79,69 @@ class DigestedLines:
     def _read(self) -> None:
         content, odd = _content(self._path)
         digests, odd_digests = _content(self._digests_path)
-        whole = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
-        texts = [line.decode(errors="replace") for line in whole]
-        chain = self._chain(texts)
-        known = digests.decode("ascii", errors="replace").splitlines()
+        texts, known = _whole_lines(content), _known(digests)
+        chain = _chain(self._start, texts)
         if texts and not self._digests_path.exists() and not odd_digests:
             known = chain
             write_atomic(self._digests_path, "".join(f"{digest}\n" for digest in known))
-        sound = next(
-            (n for n, digest in enumerate(chain) if n >= len(known) or known[n] != digest or "\ufffd" in texts[n]),
-            len(texts),
-        )
-        if odd or odd_digests:
-            self.damage = "cannot be read as a file"
-        elif sound < len(texts):
-            self.damage = f"was changed from line {sound + 1} on, or is another work's"
+        sound = _sound(texts, chain, known)
+        self.damage = "cannot be read as a file" if odd or odd_digests else _damage(sound, texts)
         self.lines, self._digests = texts, chain
         self.keep(sound)
 
-    def _chain(self, texts: Sequence[str]) -> list[str]:
-        last, digests = self.digest(len(self.lines)), []
-        for text in texts:
-            last = hashlib.sha256(f"{last}{text}".encode()).hexdigest()
-            digests.append(last)
-        return digests
+
+def damage_of(path: Path, owner: str) -> str | None:
+    """What is wrong with a file of lines, as `DigestedLines` would find it; nothing is touched.
+
+    Args:
+        path: of the lines.
+        owner: whose they are.
+
+    Raises:
+        UnreadableFile: the file, or that of the digests, cannot be read.
+    """
+    digests_path = _digests_of(path)
+    if not digests_path.exists():
+        return None  # of an earlier version, or none was written yet
+    texts, known = _whole_lines(read_bytes(path, _LARGEST)), _known(read_bytes(digests_path, _LARGEST))
+    return _damage(_sound(texts, _chain(_start(owner), texts), known), texts)
+
+
+def _digests_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{DIGESTS}")
+
+
+def _start(owner: str) -> str:
+    return hashlib.sha256(owner.encode()).hexdigest()
+
+
+def _chain(last: str, texts: Sequence[str]) -> list[str]:
+    digests: list[str] = []
+    for text in texts:
+        last = hashlib.sha256(f"{last}{text}".encode()).hexdigest()
+        digests.append(last)
+    return digests
+
+
+def _whole_lines(content: bytes) -> list[str]:
+    whole = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return [line.decode(errors="replace") for line in whole]
+
+
+def _known(content: bytes) -> list[str]:
+    return content.decode("ascii", errors="replace").splitlines()
+
+
+def _sound(texts: Sequence[str], chain: Sequence[str], known: Sequence[str]) -> int:
+    """How many lines are believed."""
+    return next(
+        (n for n, digest in enumerate(chain) if n >= len(known) or known[n] != digest or "\ufffd" in texts[n]),
+        len(texts),
+    )
+
+
+def _damage(sound: int, texts: Sequence[str]) -> str | None:
+    return f"was changed from line {sound + 1} on, or is another work's" if sound < len(texts) else None
 
 
 def _content(path: Path) -> tuple[bytes, bool]:

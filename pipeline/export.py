@@ -20,7 +20,7 @@ from ..exporters import ExportError
 from ..exporters.checksums import SIGNATURE
 from ..exporters.deployable import Exported
 from ..exporters.errors import in_one_line
-from ..exporters.export_folder import write_export_folder
+from ..exporters.export_folder import require_no_others, write_export_folder
 from ..exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, judge_format, right_answers
 from ..exporters.memory import SUFFIXES, measure_memory
 from ..exporters.passport import (
@@ -46,6 +46,7 @@ from .errors import Paused
 from .export_latency import litert_latency_here, measured_latencies, predictions_by_format
 from .formats import INT8, TUNING, FormatMaker
 from .runs import Workspace
+from .stage_files import MODELS
 from .subject import EVAL_BATCH, Subject
 
 VERSION = 3
@@ -122,9 +123,8 @@ def export(
     Raises:
         ExportError: not one of the formats can be handed over.
     """
-    _Export(subject, formats, config, target, prediction, device, workspace).run(lineage)
-    names = sorted(path.name for pattern in ("model.*", SIGNATURE) for path in workspace.folder.glob(pattern))
-    return tuple(names)
+    names = _Export(subject, formats, config, target, prediction, device, workspace).run(lineage)
+    return (*names, SIGNATURE) if config.export.sign_with else names
 
 
 class _Export:
@@ -145,9 +145,11 @@ class _Export:
         self.limits = Limits(self.settings.tolerance, self.settings.int8.max_drop)
         self._float_reasons: dict[str, str | None] = {}
 
-    def run(self, lineage: Mapping[str, Any]) -> None:
-        for leftover in self.workspace.folder.glob("model.*"):  # of a run that was killed
-            leftover.unlink()
+    def run(self, lineage: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns names of the models that were written."""
+        for leftover in MODELS:  # of a run that was killed
+            (self.workspace.folder / leftover).unlink(missing_ok=True)
+        require_no_others(self.workspace.folder)
         with progress_bar(self.subject.deployable.name, len(self.formats)) as bar:
             maker = FormatMaker(
                 self.subject, self.config, self.target, self.workspace, lambda text: bar.advance(text, by=0)
@@ -179,6 +181,7 @@ class _Export:
             for record in refused:
                 formats.setdefault(record.reason, []).append(record.format)
             raise ExportError("; ".join(f"{', '.join(names)}: {reason}" for reason, names in formats.items()))
+        return tuple(sorted(file.path for record in records for file in record.files))
 
     def _candidate(self, maker: FormatMaker, name: FormatName) -> Candidate:
         exported = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -26,12 +27,11 @@ def is_pick(name: str) -> bool:
 
 
 def folder_name(text: str) -> str:
-    """A network's name as that of its folder.
-
-    Raises:
-        UnsafeNameError: nothing is left of it that could be a name.
-    """
-    return safe_name(re.sub(r"[^\w.-]+", "-", text), "a network")
+    """A name as that of a folder; where nothing is left of it that could be one, after its digest."""
+    try:
+        return safe_name(re.sub(r"[^\w.-]+", "-", text).lstrip(".-").rstrip("."), "a network")
+    except UnsafeNameError:
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def read_picks(path: Path, space: str, needed: Sequence[str] = FINAL) -> list[dict[str, Any]]:

@@ -769,7 +769,7 @@ def transferred_name(dataset: str, network: str) -> str:
     try:
         safe_name(name, "a network")
     except UnsafeNameError:  # a folder of images may be called as no network can be
-        name = folder_name(name)
+        name = folder_name(f"{folder_name(dataset)}-{network}")
     if is_pick(name):
         raise UserError(f"{name} would be taken for a pick of the search: rename the folder of images {dataset}")
     return name

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..common.files import is_temporary
+from ..common.lock import is_holder
 from ..common.names import UnsafeNameError, inside, safe_name
 from ..common.text import plain
 from .errors import UserError
@@ -18,7 +19,6 @@ from .stage_names import STAGES
 CONFIG = "config.yaml"
 KEY_FILE = ".key"  # of a stage that is under way
 _NOBODYS = {".DS_Store", "Thumbs.db", "lost+found", ".gitkeep", ".gitignore"}  # what systems put into empty folders
-_HOLDER = re.compile(r"(process \d+ on .*)?")
 
 
 def default_run(target: str, preset: str) -> Path:
@@ -71,8 +71,8 @@ def links(folder: Path, stages: Iterable[str]) -> Iterator[Path]:
 
 def stage_folders(folder: Path, finished: Iterable[str]) -> list[str]:
     """Names of stages that finished, and of those that are under way."""
-    keys = [*folder.glob(f"*/{KEY_FILE}"), *folder.glob(f"*/*/{KEY_FILE}")]
-    under_way = [str(path.parent.relative_to(folder)) for path in keys if _may_be_a_stage(path.parent, folder)]
+    keys = [path.parent for path in _keys(folder)]
+    under_way = [str(place.relative_to(folder)) for place in keys if _may_be_a_stage(place, folder)]
     return list(dict.fromkeys([*finished, *sorted(under_way)]))
 
 
@@ -84,6 +84,10 @@ def remove_half_written(folder: Path, stages: Iterable[str]) -> None:
         for path in list(place.iterdir()) if place.is_dir() and not place.is_symlink() else ():
             if is_temporary(path) and (place != folder or path.name.startswith((f".{MANIFEST}.", f".{CONFIG}."))):
                 path.unlink()
+
+
+def _keys(folder: Path) -> list[Path]:
+    return [*folder.glob(f"*/{KEY_FILE}"), *folder.glob(f"*/*/{KEY_FILE}")]
 
 
 def _may_be_a_stage(place: Path, folder: Path) -> bool:
@@ -107,14 +111,14 @@ def _below(folder: Path) -> Iterator[Path]:
 def _is_left_by_the_first_moments(path: Path) -> bool:
     """What a run that was killed before it had a manifest leaves; and what is nobody's."""
     if path.name == LOCK:
-        return path.is_file() and _HOLDER.fullmatch(read_holder(path.parent)) is not None
+        return path.is_file() and is_holder(read_holder(path.parent).encode())
     half_written = is_temporary(path) and path.name.startswith((f".{MANIFEST}.", f".{CONFIG}."))
     return path.name in _NOBODYS or half_written
 
 
 def _is_unfinished_run_of_an_earlier_version(folder: Path) -> bool:
     """Those wrote the manifest when their first stage was finished."""
-    keys = [path for path in folder.glob(f"*/{KEY_FILE}") if path.parent.name in STAGES and path.is_file()]
+    keys = [path for path in _keys(folder) if path.relative_to(folder).parts[0] in STAGES and path.is_file()]
     return (
         (folder / CONFIG).is_file()
         and read_holder(folder).startswith("process ")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import platform
 import stat
 from pathlib import Path
 
+from ..common.lock import open_lock, write_holder
 from ..common.text import plain
 from .errors import UserError
 
@@ -79,17 +79,15 @@ class FolderLock:
                 raise self._in_use() from None
 
     def _lock_file(self) -> None:
-        path = self._path / LOCK
         try:
-            self._file = _open_file(path)
+            self._file = open_lock(self._path / LOCK)
             # Not flock: worker processes would inherit that, and hold the folder after this process was killed.
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             busy = self._file >= 0 and error.errno in _BUSY
             raise (self._in_use() if busy else _unwritable(self._path, error)) from None
         try:
-            os.ftruncate(self._file, 0)
-            os.write(self._file, f"process {os.getpid()} on {platform.node()}".encode())
+            write_holder(self._file)
         except OSError as error:
             raise _unwritable(self._path, error) from None
 
@@ -119,20 +117,6 @@ def _open_folder(folder: Path) -> int:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from None
-
-
-def _open_file(path: Path) -> int:
-    """The lock's file, made where there is none: never one behind a link, or shared with another folder."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
-    facts = os.fstat(descriptor)
-    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
-        return descriptor
-    os.close(descriptor)
-    if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EEXIST, f"{LOCK} is not a regular file")
-    path.unlink()  # a hard link: what is written here would show in the other place
-    return os.open(path, flags | os.O_EXCL, 0o666)
 
 
 def _unwritable(folder: Path, error: OSError | ValueError) -> UserError:

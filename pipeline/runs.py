@@ -20,6 +20,7 @@ from ..common.names import inside, safe_name
 from ..common.text import plain, shown
 from . import stopping
 from .checkpoint import Checkpoint, Owner
+from .checkpoint_file import CHECKPOINT
 from .console import console
 from .errors import UserError
 from .manifest import MANIFEST, new_manifest, read_manifest, stage_name, write_manifest
@@ -30,7 +31,6 @@ from .run_folder import CONFIG, KEY_FILE, remove_half_written, require_ours, sta
 from .run_lock import FolderLock
 from .stage_files import UNFINISHED, changed_output, own_files, strays
 
-CHECKPOINT = "checkpoint.pt"
 PACKAGES = ("fairnas", "torch", "torchvision", "timm", "onnx", "onnxruntime", "optuna", "pymoo", "numpy")
 
 
@@ -184,6 +184,15 @@ class Run:
 
     def _is_forced(self, stage: str) -> bool:
         return not self.forced.isdisjoint((stage, stage.split("/")[0]))
+
+    def renew(self, stage: str) -> None:
+        """Take a finished stage's outputs as they are now: a command has written them again, outside of its work."""
+        entry = self.manifest["stages"].get(stage)
+        if entry is not None:
+            self._lock.check()
+            folder = self.folder / stage
+            entry["outputs"] = {name: sha256_file(inside(folder, name)) for name in entry["outputs"]}
+            write_manifest(self.folder, self.manifest)
 
     def stages(self) -> list[str]:
         """Names of the finished stages, and of unfinished ones that left files."""

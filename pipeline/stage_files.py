@@ -9,26 +9,39 @@ from pathlib import Path
 
 from ..common.files import is_temporary, sha256_file, sync_folder
 from ..common.names import inside
+from .checkpoint_file import CHECKPOINT, previous_of
+from .digested_lines import DIGESTS
 from .errors import UserError
 from .run_folder import KEY_FILE
 
-CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
-DIGESTS = ".sha256"  # beside a file of lines that grows
+CHECKPOINTS = (CHECKPOINT, previous_of(Path(CHECKPOINT)).name)
 UNFINISHED = (*CHECKPOINTS, KEY_FILE)  # what only unfinished work needs
-# By kind of stage, what it leaves besides, finished or not.
+MODELS = (  # of every format
+    *("model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite"),
+    *("model.fp32.engine", "model.fp16.engine", "model.int8.engine"),
+)
+DIGESTED = {"search": "scores.jsonl", "rank": "journal.jsonl"}  # lines that grow, beside digests, by kind of stage
+_TIMED = ("blocks", "networks", "networks-again", "references-[0-9]")  # each aside, too, where nothing settled
+# By kind of stage, what it leaves besides, finished or not: the user may keep files that are called almost so.
 _OWN: Mapping[str, tuple[str, ...]] = {
-    "latency": ("blocks*.jsonl", "networks*.jsonl", "references*.jsonl", "table.json", "validation.json"),
+    "latency": (
+        *(name + ending for name in _TIMED for ending in (".jsonl", ".unsteady.jsonl")),
+        *("table.json", "validation.json"),
+    ),
     "supernet": ("metrics.jsonl", "weights.safetensors", "fairness.json"),
     "oneshot": ("scores.json",),
     "similarity": ("similarity.json", "feature_maps.png"),
-    "search": ("state*.json", "scores.jsonl", "study.db", "study.db-*", "pareto.csv", "picks.json", "history.json"),
-    "picks": ("picks*.jsonl", "picks.json", "measured.json", "table.json"),
+    "search": (
+        *("state.json", "study.db", "study.db-journal", "study.db-wal", "study.db-shm"),
+        *("pareto.csv", "picks.json", "history.json"),
+    ),
+    "picks": ("picks.jsonl", "picks-int8.jsonl", "picks.json", "measured.json", "table.json"),
     "retrain": ("metrics.jsonl", "weights.safetensors", "result.json"),
     "export": (
-        *("model.*", "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
+        *(*MODELS, "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
         *(f".tuning/{name}" for name in ("metrics.jsonl", "weights.safetensors", *CHECKPOINTS)),
     ),
-    "rank": ("journal.jsonl", "scores.csv", "certificate.json"),
+    "rank": ("scores.csv", "certificate.json"),
     "report": ("index.html",),
 }
 
@@ -41,12 +54,12 @@ def own_files(folder: Path, stage: str, outputs: Iterable[str]) -> list[str]:
         stage: its name.
         outputs: what it is known to have left.
     """
-    patterns = (*_OWN.get(stage.split("/")[0], ()), *UNFINISHED)
+    kind = stage.split("/")[0]
+    lines = DIGESTED.get(kind)
+    patterns = (*_OWN.get(kind, ()), *((lines, lines + DIGESTS) if lines else ()), *UNFINISHED)
     outputs = set(outputs)
     return [
-        name
-        for name in _files(folder)
-        if name in outputs or any(fnmatchcase(name.removesuffix(DIGESTS), pattern) for pattern in patterns)
+        name for name in _files(folder) if name in outputs or any(fnmatchcase(name, pattern) for pattern in patterns)
     ]
 
 

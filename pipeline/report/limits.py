@@ -8,7 +8,8 @@ from typing import Any
 
 from scipy.stats import norm
 
-from ...exporters.formatting import number, percent
+from ...exporters.formatting import number
+from ..search.quantities import chance_in_words
 from .run_files import RunFiles, as_dict
 
 LATENCIES = {
@@ -101,8 +102,3 @@ def in_words(judged: list[Kept]) -> str:
     least = f"; the least sure with a chance of {chance_in_words(min(chances))}" if chances else ""
     some = "some only as predicted" if any(each.measured for each in judged) else "as predicted, not measured"
     return f"{some}{least}"
-
-
-def chance_in_words(chance: float) -> str:
-    """A chance in percent that never claims to be certain."""
-    return "over 99%" if chance > 0.99 else "under 1%" if chance < 0.01 else percent(chance, 0)

@@ -24,3 +24,8 @@ def excess(quantity: str, value: float, limit: float) -> float:
     """By how much a value breaks a limit, relative to the limit; 0 when it keeps it."""
     beyond = value - limit if quantity in COSTS else limit - value
     return max(0.0, beyond / limit)
+
+
+def chance_in_words(chance: float) -> str:
+    """A chance in percent that never claims to be certain."""
+    return "over 99%" if chance > 0.99 else "under 1%" if chance < 0.01 else f"{chance:.0%}"

@@ -47,6 +47,26 @@ def test_a_link_in_its_place_is_not_written_through(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "precious"
 
 
+def test_a_file_of_somebody_elses_in_its_place_is_refused_and_left(tmp_path: Path) -> None:
+    path = tmp_path / ".table.json.lock"
+    path.write_text("my notes")
+    with pytest.raises(FairnasError, match="was not made as a lock: move it elsewhere"), held(path, "it", "wait"):
+        pytest.fail("taken as a lock")
+    assert path.read_text() == "my notes"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FairnasError, match="is not a regular file"), held(path, "it", "wait"):
+        pytest.fail("taken as a lock")
+    assert path.is_fifo()
+
+
+def test_an_empty_file_that_was_there_before_stays(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    with held(tmp_path / ".lock", "it", "wait"):
+        pass
+    assert (tmp_path / ".lock").read_bytes() == b""
+
+
 def test_it_goes_also_when_the_work_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), held(tmp_path / ".lock", "it", "wait"):
         raise ZeroDivisionError

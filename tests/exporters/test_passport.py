@@ -212,7 +212,7 @@ def test_a_folder_is_closed_only_over_the_files_of_its_passport(tmp_path: Path, 
         write_export_folder(tmp_path, passport)
     (tmp_path / "model.onnx").write_bytes(content)
     (tmp_path / "old.onnx").write_bytes(content)
-    with pytest.raises(ExportError, match=r"old\.onnx is of no format in the passport"):
+    with pytest.raises(ExportError, match=r"old\.onnx is none of the files that are exported: move"):
         write_export_folder(tmp_path, passport)
     (tmp_path / "old.onnx").unlink()
     (tmp_path / ".key").write_text("the run's own")

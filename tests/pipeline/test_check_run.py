@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fairnas.pipeline import check_run as checks
 from fairnas.pipeline.checkpoint import Checkpoint
+from fairnas.pipeline.digested_lines import DigestedLines
 from fairnas.pipeline.errors import UserError
+from fairnas.pipeline.runs import Stage, Workspace
 from typer.testing import CliRunner
 
 from .stages import execute, pretend, stage, stopped
@@ -21,6 +25,14 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     execute(folder, stage(), stage("retrain/pick-1"), settings="seed: 0")
     return folder
+
+
+def tuning(run: Path, name: str) -> None:
+    folder = run / "retrain/pick-1/.tuning"
+    folder.mkdir()
+    Checkpoint(folder / name, 1.0).save({"step": 1})
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 def wrong(run: Path) -> list[str]:
@@ -45,6 +57,8 @@ def test_a_sound_run_has_no_findings_but_good_ones(run: Path) -> None:
         (lambda run: (run / "manifest.json").write_text("{"), "manifest.json"),
         (lambda run: (run / "config.yaml").write_text("a: &a [*a]"), "config.yaml"),
         (lambda run: (run / "supernet/checkpoint.pt").write_bytes(b"x" * 100), "supernet/checkpoint.pt"),
+        (lambda run: tuning(run, "checkpoint.pt"), "retrain/pick-1/.tuning/checkpoint.pt"),
+        (lambda run: tuning(run, "checkpoint.previous.pt"), "retrain/pick-1/.tuning/checkpoint.previous.pt"),
         (lambda run: (run / "report").symlink_to(run.parent), "report"),
     ],
 )
@@ -61,6 +75,52 @@ def test_a_sound_checkpoint_and_unfinished_work_are_told(run: Path) -> None:
     findings = {finding.path: finding for finding in checks.check_run(run)}
     assert findings["search/checkpoint.pt"].outcome == "ok"
     assert "unfinished" in findings["search"].reason
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_report_that_is_written_again_is_sound(reported: bool, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairnas.pipeline import cli, report
+
+    def write_report(folder: Path) -> Path:
+        (folder / "report").mkdir(exist_ok=True)
+        (folder / "report/index.html").write_text("new")
+        return folder / "report/index.html"
+
+    monkeypatch.setattr(report, "write_report", write_report)
+    if reported:
+        execute(run, replace(stage("report"), outputs=("index.html",), work=lambda work: page(work, "old")))
+    assert CliRunner().invoke(cli.app, ["report", "--run", str(run)]).exit_code == 0
+    assert (run / "report/index.html").read_text() == "new"
+    assert wrong(run) == []
+
+
+def page(work: Workspace, text: str) -> None:
+    (work.folder / "index.html").write_text(text)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("search", "scores.jsonl"), ("rank", "journal.jsonl")])
+@pytest.mark.parametrize("finished", [False, True])
+def test_lines_that_were_changed_or_are_another_works_are_found(
+    kind: str, name: str, finished: bool, run: Path
+) -> None:
+    def work(workspace: Workspace) -> None:
+        DigestedLines(workspace.folder / name, workspace.owner.key).append(["[1]", "[2]"])
+        if not finished:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        execute(run, Stage(kind, 1, {}, {}, (), work))
+    path = run / kind / name
+    assert [each.outcome for each in checks.check_run(run) if each.what == "lines"] == ["ok"]
+    sound = path.read_text()
+    for damaged in (sound.replace("[2]", "[3]"), sound.replace("[1]\n", "")):
+        path.write_text(damaged)
+        assert wrong(run) == [f"{kind}/{name}"]
+        assert path.read_text() == damaged
+    path.unlink()
+    path.with_name(f"{name}.sha256").unlink()
+    DigestedLines(path, "another work").append(["[1]"])
+    assert wrong(run) == [f"{kind}/{name}"]
 
 
 def test_links_are_named_and_not_followed(run: Path, tmp_path: Path) -> None:

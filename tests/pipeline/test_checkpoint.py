@@ -19,6 +19,7 @@ from fairnas.models import any_space, parse_any_network
 from fairnas.pipeline import checkpoint as checkpoints
 from fairnas.pipeline import stopping
 from fairnas.pipeline.checkpoint import Checkpoint, Owner
+from fairnas.pipeline.checkpoint_file import SEAL
 from fairnas.pipeline.config import load_config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.diverged import Diverged
@@ -30,7 +31,6 @@ from timm.scheduler.scheduler import Scheduler
 
 KINDS = ("supernet", "retrain")
 OWNERS = {kind: Owner(kind, f"key of {kind}") for kind in KINDS}
-SEAL = checkpoints._SEAL
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from fairnas.exporters.verify import failures, verify
 from fairnas.models import build_any_network, parse_any_network
-from fairnas.pipeline import cli
+from fairnas.pipeline import cli, export
 from safetensors.torch import save_file
 
 Command = Callable[..., tuple[int, str]]
@@ -205,3 +205,21 @@ def test_verify_names_a_flipped_byte(fairnas: Command) -> None:
     code, output = fairnas("verify", str(folder))
     assert code == 2
     assert "does not verify: model.onnx" in output
+
+
+def test_a_users_file_in_an_export_folder_is_named_before_the_work_and_never_removed(
+    fairnas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object) -> None:
+        pytest.fail("a format was made first")
+
+    monkeypatch.setattr(export.FormatMaker, "make", work)
+    note = Path("run/export/mine-make/model.txt")
+    note.parent.mkdir(parents=True)
+    note.write_text("precious")
+    (note.parent / "model.onnx").write_text("of a run that was killed")
+    Path("run/manifest.json").write_text('{"stages": {}}')
+    code, output = fairnas(*exporting("mine:make"))
+    assert (code, note.read_text()) == (2, "precious")
+    assert "mine-make/model.txt is none of the files that are exported: move it elsewhere" in output
+    assert not (note.parent / "model.onnx").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,11 @@ from fairnas.pipeline.transfer import find_trained
         ("my photos", "pick-1", "my photos-pick-1"),  # as it was called before
         ("a:b", "fairnas_a", "a-b-fairnas_a"),
         ("pick-n-place", "fairnas_a", "pick-n-place-fairnas_a"),
+        ("-x", "fairnas_a", "x-fairnas_a"),
+        (".hidden", "fairnas_a", "hidden-fairnas_a"),
+        ("--", "fairnas_a", f"{hashlib.sha256(b'--').hexdigest()[:8]}-fairnas_a"),  # never as the network alone
+        ("x" * 200, "fairnas_a", f"{hashlib.sha256(b'x' * 200).hexdigest()[:8]}-fairnas_a"),
+        ("x" * 118, "fairnas_a", hashlib.sha256(b"x" * 118 + b"-fairnas_a").hexdigest()[:8]),
     ],
 )
 def test_a_transferred_network_is_called_after_its_images(dataset: str, network: str, name: str) -> None:

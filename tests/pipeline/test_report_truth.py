@@ -9,9 +9,9 @@ import pytest
 from fairnas.pipeline.report import figures, pareto, sections, write_report
 from fairnas.pipeline.report.calibration import corrected
 from fairnas.pipeline.report.latency import Comparison
-from fairnas.pipeline.report.limits import chance_in_words
 from fairnas.pipeline.report.run_files import read_run
 from fairnas.pipeline.report.style import network_styles
+from fairnas.pipeline.search.quantities import chance_in_words
 from scipy.stats import norm
 
 from . import report_fixture as fixture

@@ -96,6 +96,15 @@ def test_folders_of_earlier_versions_are_ours(run: Path) -> None:
         assert held.stages() == ["supernet"]
 
 
+@pytest.mark.parametrize("name", ["supernet", "retrain/fairnas_a"])
+def test_unfinished_work_of_earlier_versions_without_a_manifest_is_gone_on_with(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    for file, text in {"config.yaml": "seed: 0", ".lock": "process 77 on host", f"{name}/.key": stage().key}.items():
+        (tmp_path / file).write_text(text)
+    with Run(tmp_path) as held:
+        assert held.stages() == [name]
+
+
 def test_half_written_files_are_removed_from_our_own_folders_only(run: Path) -> None:
     name = ".weights.safetensors.77.fairnas.tmp"
     (run / "mine" / "deeper").mkdir(parents=True)
@@ -141,11 +150,18 @@ def test_the_run_folder_itself_may_be_reached_through_a_link(run: Path, tmp_path
 
 
 def test_a_lock_shared_with_another_folder_is_not_written_through(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "victim").write_text("process 77 on host")
     (run / ".lock").unlink()
     (run / ".lock").hardlink_to(tmp_path / "victim")
     assert execute(run, stage()) == [True]
-    assert (tmp_path / "victim").read_text() == "mine"
+    assert (tmp_path / "victim").read_text() == "process 77 on host"
+
+
+def test_somebody_elses_file_in_the_place_of_the_lock_is_refused_and_left(run: Path) -> None:
+    (run / ".lock").write_text("mine")
+    with pytest.raises(UserError, match=r"\.lock was not made as a lock: move it elsewhere"):
+        execute(run, stage())
+    assert (run / ".lock").read_text() == "mine"
 
 
 def test_a_pipe_in_the_place_of_the_lock_is_refused_at_once(run: Path) -> None:
