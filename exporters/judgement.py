@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.exhaustion import raise_if_exhausted
 from .deployable import Deployable, Exported, Logits
 from .errors import ExportError
 from .paired import Loss
@@ -15,6 +16,8 @@ from .parity import Parity, answers, compare, require_parity
 
 KEEPS_FLOAT32 = ("onnx", "tensorrt", "litert")
 """Formats that compute what PyTorch computes, up to rounding; all others lose precision."""
+
+LOSS_IS_NOT_JUDGED = "loss not judged: random weights"
 
 Batches = Callable[[], Iterable[Tensor]]
 
@@ -94,8 +97,11 @@ def judge_format(
                 require_parity(alone, limits.tolerance, how)
             return found
         _require_numbers(parity)
-        judged_by = None if random_weights else _judge_loss(parity, hits, limits, single=len(model.classes) == 1)
+        if random_weights:
+            return Judgement(parity, before, after, judged_by=LOSS_IS_NOT_JUDGED)
+        judged_by = _judge_loss(parity, hits, limits, single=len(model.classes) == 1)
     except ExportError as error:
+        raise_if_exhausted(error)
         return Judgement(parity, before, after, reason=str(error))
     return Judgement(parity, before, after, judged_by=judged_by)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import linecache
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -116,7 +117,12 @@ def traced(
     return onnx.load_from_string(buffer.getvalue())
 
 
-_LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (torch, torchvision, timm) if module.__file__)
+_LIBRARIES = tuple(
+    # Ending in a separator: torchmetrics is not torch.
+    f"{Path(module.__file__).parent}{os.sep}"
+    for module in (torch, torchvision, timm)
+    if module.__file__
+)
 
 
 # Whole numbers and indices are sizes, nearly always.

@@ -60,6 +60,7 @@ FileName = Annotated[str, AfterValidator(_plain)]
 Facts = Annotated[dict[str, Any], BeforeValidator(_as_json)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Width = Annotated[float, Field(gt=0, le=100)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Megabytes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
@@ -350,7 +351,7 @@ class Passport(_Part):
     name: str
     architecture: str
     se_ratio: float | None = None
-    width: float | None = None
+    width: Width | None = None
     resolution: Count
     num_classes: Count
     classes: list[str]

@@ -16,7 +16,7 @@ from ..common.errors import UnreadableFile
 from .checksums import Sha256
 from .findings import Finding, failed, ok, skipped
 from .folder_bytes import check_entries, digest_of, why_not_regular
-from .passport import PASSPORT, FileName
+from .passport import PASSPORT, FileName, Width
 from .verify_cost import check_cost
 
 
@@ -52,7 +52,7 @@ class PassportV1(_Part):
     name: str
     architecture: str
     se_ratio: float
-    width: float
+    width: Width
     resolution: int
     num_classes: int
     classes: list[str]

@@ -36,7 +36,7 @@ def check_cost(passport: Priced) -> Iterator[Finding]:
         architecture = parse_network(passport.architecture)
         space = get_space(architecture.space).scaled(passport.width)
         cost = space.cost(architecture, passport.resolution, passport.num_classes)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         yield failed(PASSPORT, "cost", f"its architecture is none of ours: {str(error)[:200]}")
         return
     for what, stated, computed in (

@@ -20,6 +20,9 @@ ENGINE_SUFFIXES = (".engine", ".plan")
 ENGINE_HEADS = (b"ftrt", b"ptrt")
 """How TensorRT's serialised engines begin."""
 
+LARGEST_PROBE = 4096
+"""Side of the largest images that are made to compare their digest, in pixels: a passport's word takes no memory."""
+
 RTX_HEAD = b"vtrt" + bytes(4) + (2).to_bytes(8, "little")
 """How those of TensorRT-RTX 1.1 begin; then comes their own size, in 8 bytes."""
 
@@ -60,6 +63,10 @@ def check_probe(passport: Passport) -> Iterator[Finding]:
         return
     if passport.probe.recipe != RECIPE:
         yield skipped(PASSPORT, "probe", f"this version of fairnas cannot make its images ({passport.probe.recipe})")
+        return
+    if passport.resolution > LARGEST_PROBE:
+        reason = f"images of {passport.resolution} px are not made again: the largest are {LARGEST_PROBE} px"
+        yield failed(PASSPORT, "probe", reason)
         return
     images = probe_images(passport.resolution, passport.preprocessing.mean, passport.preprocessing.std)
     if digest_of_images(images) == passport.probe.sha256:

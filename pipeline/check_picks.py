@@ -122,7 +122,8 @@ class Checked:
         words = f"predicted {row[f'latency_{part}ms']:.3g} ms{what} ({low:.3g} to {high:.3g})"
         if self.timed:
             words = f"measured {row[f'measured_{part}ms']:.3g} ms{what}, {words}"
-            return f"{words}; limit {self.limit.ms:.3g} ms: kept when measured" if self.limit else words
+            kept = "exceeded" if self.is_late(row["architecture"]) else "kept"
+            return f"{words}; limit {self.limit.ms:.3g} ms: {kept} when measured" if self.limit else words
         if self.limit is None:
             return f"{words}, not measured"
         chance = row["limit_chance"][self.limit.quantity]
@@ -169,18 +170,20 @@ def check_picks(
     ]
     reserve = _reserve(search_folder / "pareto.csv", {row["architecture"] for row in picks})
     kept: list[Row] = []
-    dropped: list[Row] = []
+    dropped: dict[str, str] = {}  # in words, by the limit that they broke: it may move on
     waiting = picks
     with progress_bar("measure picks", len(picks)) as bar:
         while waiting:
             networks = {row["architecture"]: blocks_of(Architecture.parse(row["architecture"])) for row in waiting}
             for check, timed in zip(checks, timings, strict=True):
                 check.measure(networks, timed)
-            late = [row for row in waiting if any(check.is_late(row["architecture"]) for check in checks)]
-            kept += [row for row in waiting if row not in late]
-            dropped += late
+            # Also those that were kept before: a relative limit moves with what was measured since.
+            judged, before = [*kept, *waiting], len(kept)
+            late = [row for row in judged if any(check.is_late(row["architecture"]) for check in checks)]
+            kept = [row for row in judged if row not in late]
+            dropped |= {row["architecture"]: _why_dropped(row, checks) for row in late}
             waiting = [after for row in late if (after := _next(row, reserve, checks, blocks_of))]
-            bar.advance(f"{len(kept)} kept, {len(dropped)} over the limit", by=len(networks) - len(late))
+            bar.advance(f"{len(kept)} kept, {len(dropped)} over the limit", by=len(kept) - before)
     if dropped and not kept:
         limits = " and ".join(_limit_in_words(check) for check in checks if check.limit)
         raise UserError(
@@ -189,13 +192,13 @@ def check_picks(
         )
     for timed in timings:
         _warn_of_unsettled(timed)
-    for row in dropped:
-        console.print(f"[yellow]dropped {shown(row['architecture'])}: {_why_dropped(row, checks)}[/]", soft_wrap=True)
+    for architecture, reason in dropped.items():
+        console.print(f"[yellow]dropped {shown(architecture)}: {reason}[/]", soft_wrap=True)
     final = sorted((_described(row, checks, blocks_of) for row in kept), key=lambda row: row["latency_ms"])
     for number, row in enumerate(final, start=1):
         row["name"] = f"pick-{number}"
     _tell(final, checks)
-    record = _record(checks[0]) | {"device": device.fingerprint(), "dropped": [row["architecture"] for row in dropped]}
+    record = _record(checks[0]) | {"device": device.fingerprint(), "dropped": list(dropped)}
     if int8:
         record["int8"] = _record(int8)
     _write(workspace, final, record, checks[0].table)
@@ -245,6 +248,7 @@ def _record(check: Checked) -> dict[str, Any]:
     assert check.timed
     return {
         "limit_ms": check.limit.ms if check.limit else None,
+        "quantity": check.limit.quantity if check.limit else None,
         "timings": {name: timing.model_dump(exclude_none=True) for name, timing in check.timed.timings.items()},
     }
 

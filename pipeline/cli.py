@@ -379,6 +379,7 @@ def export(
     with _opened(target, preset or DEFAULT_PRESET, data, run, given, seed, force, named) as work:
         from .export import NetworksRefused
         from .pipeline import hard_swish_networks, ours
+        from .subject import refuse_other_normalisation
         from .weights import check_weights_file
 
         if weights is not None:
@@ -392,7 +393,9 @@ def export(
             chosen = named
         else:
             chosen = _prepare(work, named)
-            work.retrain(ours(chosen))
+            if trained_here := ours(chosen):
+                refuse_other_normalisation(work.config)
+                work.retrain(trained_here)
             chosen = work.with_hard_swish(chosen) if hard_swish else chosen
         try:
             work.export(chosen, latency_of_each=named is not None, weights=weights)

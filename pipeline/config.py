@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -520,6 +519,10 @@ class LiteRtConfig(Section):
     layout: Literal["nchw", "nhwc"] = Field(default="nhwc", description="of the input images")
 
 
+Channel = Annotated[Number, Field(ge=-1e6, le=1e6)]
+Deviation = Annotated[Number, Field(gt=0, le=1e6)]
+
+
 class ExportConfig(Section):
     """What is written for deployment, and how closely it must agree with PyTorch."""
 
@@ -537,10 +540,12 @@ class ExportConfig(Section):
     sustained_s: Number = Field(
         default=0.0, ge=0, le=1e6, description="run every format for so many seconds: what heat leaves"
     )
-    mean: tuple[float, float, float] | None = Field(
+    mean: tuple[Channel, Channel, Channel] | None = Field(
         default=None, description="of the images' channels in 0..1, as a network from elsewhere expects them"
     )
-    std: tuple[float, float, float] | None = Field(default=None, description="likewise; empty means the images' own")
+    std: tuple[Deviation, Deviation, Deviation] | None = Field(
+        default=None, description="likewise; empty means the images' own"
+    )
     int8: Int8Config = Int8Config()
     tune: TuneConfig = TuneConfig()
     tensorrt: TensorRtConfig = TensorRtConfig()
@@ -551,13 +556,6 @@ class ExportConfig(Section):
         exclude=True,  # whose key it is decides nothing that is measured
         description="path of an ssh key that signs the checksums",
     )
-
-    @field_validator("std")
-    @classmethod
-    def _std_divides(cls, value: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
-        if value is not None and not all(0 < each < math.inf for each in value):
-            raise ValueError("expected three numbers above 0")
-        return value
 
     @field_validator("formats")
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..common.exhaustion import raise_if_exhausted
 from ..common.files import sha256_file, write_atomic
 from ..common.places import expanded
 from ..common.text import shown
@@ -64,7 +65,8 @@ PACKAGES = (
     "tensorrt-rtx-cu13",
 )
 
-# Of libraries and of the user's own code: one format's failure, of whatever kind, is that format's alone.
+# Of libraries and of the user's own code: one format's failure, of whatever kind, is that format's alone. Unless the
+# machine ran out of something (`raise_if_exhausted`), which says nothing of a format.
 _ANY = (Exception, SystemExit)
 
 
@@ -189,12 +191,14 @@ class _Export:
             exported = maker.make(name)
             judgement = self._judged(maker, name, exported)
         except _ANY as error:  # which one format raises, or a library in it, must not keep the others
+            raise_if_exhausted(error)
             return Candidate(exported, Judgement(reason=in_one_line(error)))
         try:
             images = next(iter(self._parity_batches()))[:LOOKED_AT]
             reference = maker.reference(name)
             layer = first_diverging_layer(reference, lambda: maker.reference_onnx(name), exported, images)
         except _ANY as error:  # a diagnosis, of what was judged already
+            raise_if_exhausted(error)
             facts = exported.facts | {"diagnosis": f"not available: {in_one_line(error)}"}
             return Candidate(replace(exported, facts=facts), judgement)
         return Candidate(exported, replace(judgement, first_diverging_layer=layer))
@@ -218,7 +222,7 @@ class _Export:
 
     def _wrong_before(self, maker: FormatMaker, name: FormatName) -> str | None:
         """Why the float32 file is wrong that a format is made from; None where it is right."""
-        family = name.partition("-")[0].replace("tensorrt", "onnx")
+        family = _float_form(name)
         if name == family:
             return None
         if family not in self._float_reasons:
@@ -245,7 +249,11 @@ class _Export:
         lossy: list[tuple[FormatName, Exported]] = [
             (name, candidate.exported)
             for name in INT8
-            if (candidate := candidates.get(name)) and candidate.judgement.reason and candidate.exported
+            if (candidate := candidates.get(name))
+            and candidate.judgement.reason
+            and candidate.exported
+            # What is wrong in float32 stays wrong.
+            and not self._float_reasons.get(_float_form(name))
         ]
         try:
             if not lossy or not maker.tune():
@@ -253,6 +261,7 @@ class _Export:
         except Paused:
             raise
         except Exception as error:  # a network that cannot be followed can still be handed over as it is
+            raise_if_exhausted(error)
             console.print(f"[yellow]        not fine-tuned for 8 bits: {shown(in_one_line(error))}[/]")
             return
         for name, untuned in lossy:
@@ -279,6 +288,7 @@ class _Export:
                 try:
                     measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
                 except _ANY as error:
+                    raise_if_exhausted(error)
                     _not_timed(name, error)
         predicted = predictions_by_format(self.prediction, candidates)
         timed: dict[FormatName, Candidate] = {
@@ -298,6 +308,7 @@ class _Export:
         try:
             return measured_latencies(models, shape, self.device, self.target, self.settings) if models else {}
         except _ANY as error:
+            raise_if_exhausted(error)
             if len(models) == 1:
                 _not_timed(next(iter(models)), error)
                 return {}
@@ -364,6 +375,7 @@ class _Export:
         try:
             return measure_memory(path)
         except _ANY as error:
+            raise_if_exhausted(error)
             console.print(f"[yellow]        {shown(in_one_line(error))}[/]")
             return None
 
@@ -396,6 +408,11 @@ class _Export:
     def _parity_batches(self) -> Iterator[Tensor]:
         sample = self.subject.images.val.spread(self.settings.parity_images)
         return (images for images, _ in eval_batches(sample, batch_size=EVAL_BATCH, resolution=self.subject.resolution))
+
+
+def _float_form(name: FormatName) -> str:
+    """The float32 format that a format is made from."""
+    return name.partition("-")[0].replace("tensorrt", "onnx")
 
 
 def _not_timed(name: str, error: BaseException) -> None:

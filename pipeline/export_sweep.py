@@ -1,7 +1,8 @@
 """Networks that are not ours, one after the other, to ONNX in float32 and in 8 bits: what is written, what is withheld.
 
 `make experiment-export-sweep`; the names are in `export_sweep.txt` beside this module. Weights are random, images
-small, and few of them: what is asked is whether every network ends in a file that passed its check or in a reason.
+small, and few of them: what is asked is whether every network ends in a file or in a reason. Of the answers of random
+weights a loss means nothing, so that in 8 bits `written` says that a file was made, runs, and answers with numbers.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import timm
 import torch
 import typer
 
+from ..common.exhaustion import raise_if_exhausted
 from ..common.files import write_json
 from ..common.text import shown
 from ..exporters.errors import ExportError, in_one_line
+from ..exporters.judgement import LOSS_IS_NOT_JUDGED
 from ..latency_tables import get_target
 from ..latency_tables.targets import FormatName
 from ..models import TimmModel
@@ -76,7 +79,9 @@ def sweep(
             "states": dict(sorted(states.items())),
             "rows": rows,
             "protocol": "timm's networks by name, random weights, digits enlarged to the smallest size "
-            f"that a network takes of {', '.join(map(str, RESOLUTIONS))} px (or its only); {'; '.join(SETTINGS)}",
+            f"that a network takes of {', '.join(map(str, RESOLUTIONS))} px (or its only); onnx against PyTorch's "
+            f"answers, onnx-int8 only for running and answering with numbers ({LOSS_IS_NOT_JUDGED}); "
+            f"{'; '.join(SETTINGS)}",
             "seeds": 1,
             "machine": machine(),
             **{key: stamp[key] for key in ("versions", "commit")},
@@ -99,20 +104,22 @@ def _exported(name: str, config: Config, dataset: Dataset, folder: Path) -> list
         started = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            state, reason = _one(subject, each, config, folder)
+            state, reason, judged_by = _one(subject, each, config, folder)
         except Exception as error:
-            state, reason = "crashed", in_one_line(error)
+            raise_if_exhausted(error)
+            state, reason, judged_by = "crashed", in_one_line(error), None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        rows.append(_row(name, each, state, reason, round(time.monotonic() - started, 2), subject.resolution))
+        seconds = round(time.monotonic() - started, 2)
+        rows.append(_row(name, each, state, reason, seconds, subject.resolution, judged_by))
     return rows
 
 
-def _one(subject: Subject, name: FormatName, config: Config, folder: Path) -> tuple[str, str | None]:
+def _one(subject: Subject, name: FormatName, config: Config, folder: Path) -> tuple[str, str | None, str | None]:
     with suppress(ExportError):  # the passport says why
         export.export(subject, [name], config, get_target(config.target), None, None, {}, Workspace(folder))
     (record,) = json.loads((folder / "passport.json").read_text())["formats"]
-    return record["status"], record["reason"]
+    return record["status"], record["reason"], record["facts"].get("judged_by")
 
 
 def _subject(name: str, config: Config, dataset: Dataset) -> Subject:
@@ -130,13 +137,20 @@ def _subject(name: str, config: Config, dataset: Dataset) -> Subject:
 
 
 def _row(
-    name: str, form: str, state: str, reason: str | None, seconds: float, resolution: int | None
+    name: str,
+    form: str,
+    state: str,
+    reason: str | None,
+    seconds: float,
+    resolution: int | None,
+    judged_by: str | None = None,
 ) -> dict[str, Any]:
     return {
         "model": name,
         "format": form,
         "state": state,
         "reason": reason,
+        "judged_by": judged_by,
         "seconds": seconds,
         "resolution": resolution,
     }

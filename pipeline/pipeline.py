@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, cast
 import torch
 
 from ..common.errors import FairnasError
+from ..common.exhaustion import raise_if_exhausted
 from ..common.files import sha256_file, sha256_json, write_atomic, write_json
 from ..common.names import UnsafeNameError, safe_name
 from ..common.places import expanded
@@ -75,7 +76,7 @@ from .search.costs import space_costs
 from .search.problem import Problem
 from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
-from .subject import Weights, built_network, open_subject
+from .subject import Weights, built_network, open_subject, refuse_other_normalisation
 from .transfer import Trained
 from .user_modules import check_survivable
 from .weights import stated_resolution
@@ -114,6 +115,7 @@ class Pipeline:
 
     def everything(self) -> None:
         """All stages."""
+        refuse_other_normalisation(self.config)
         self.search()
         picks = self.picks()
         self.retrain(picks)
@@ -491,6 +493,7 @@ class Pipeline:
                 with output_as_remarks():  # a user's own network may print what it likes
                     self._export(name, source, table_stage, weights)
             except FairnasError as error:  # which keeps none of the others
+                raise_if_exhausted(error)
                 refused[name] = str(error).removeprefix(f"{name}: ")
         if refused:
             raise export.NetworksRefused(refused)

@@ -101,8 +101,11 @@ def open_subject(
         resolution: of the images, in pixels; None for what the configuration says, or timm of its networks.
 
     Raises:
-        UserError: the weights are not the network's, are of another resolution, or it is no classifier of RGB images.
+        UserError: the weights are not the network's, are of another resolution, or it is no classifier of RGB images;
+            or it was trained here, and the configuration says otherwise how its images are normalised.
     """
+    if kind == "trained":
+        refuse_other_normalisation(config)
     mean, std = dataset.mean, dataset.std
     try:
         network = built_network(source, weights, config, len(dataset.classes) if kind == "trained" else None)
@@ -134,6 +137,19 @@ def open_subject(
     preprocessing = Preprocessing(resolution, dataset.crop_pct, mean, std)
     deployable = Deployable(name, network, preprocessing, classes)
     return Subject(source, deployable, kind, images, cost, knows_classes)
+
+
+def refuse_other_normalisation(config: Config) -> None:
+    """Of networks that this run trains: how their images are normalised is no choice any more.
+
+    Raises:
+        UserError: the configuration makes one.
+    """
+    if config.export.mean is not None or config.export.std is not None:
+        raise UserError(
+            "export.mean and export.std are for networks from elsewhere: those that a run trains saw its images with "
+            "their own; leave both out"
+        )
 
 
 def _agreed_resolution(name: str, source: AnyNetwork, weights: Path, resolution: int) -> int:

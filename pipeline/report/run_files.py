@@ -95,7 +95,12 @@ class RunFiles:
             re.fullmatch(r"\s*(\w+)\s*[<>]=\s*(\S+)\s*", str(text)) for text in as_list(self.history.get("constraints"))
         )
         found = ((match[1], number(match[2])) for match in matches if match)
-        corrected = {"latency_ms": number(self.measured.get("limit_ms"))}
+        records = (self.measured, "latency_ms"), (as_dict(self.measured.get("int8")), "latency_int8_ms")
+        # Earlier runs do not say of what the limit is.
+        corrected = {
+            record["quantity"] if record.get("quantity") in QUANTITIES else earlier: number(record.get("limit_ms"))
+            for record, earlier in records
+        }
         return [Constraint(name, corrected.get(name) or limit) for name, limit in found if limit is not None]
 
     def keeps_limits(self, values: Mapping[str, float | None]) -> bool | None:

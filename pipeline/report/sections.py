@@ -60,6 +60,8 @@ class Pick:
         values: by quantity, as predicted.
         interval: the ms between which 90% of such predictions end; None where the table says nothing.
         measured_ms: on the target's device; None where it was not there.
+        int8_interval: of the prediction in 8 bits, likewise.
+        measured_int8_ms: likewise.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Pick:
     extrapolated: bool
     interval: tuple[float, float] | None
     measured_ms: float | None
+    int8_interval: tuple[float, float] | None
+    measured_int8_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,8 @@ def picks(run: RunFiles) -> list[Pick]:
                 architecture in extrapolated,
                 interval(pick.get("latency_low_ms"), pick.get("latency_high_ms")),
                 number(pick.get("measured_ms")),
+                interval(pick.get("latency_int8_low_ms"), pick.get("latency_int8_high_ms")),
+                number(pick.get("measured_int8_ms")),
             )
         )
     return rows
@@ -229,11 +235,27 @@ def measured_on(run: RunFiles) -> str:
     return _name(as_dict(run.measured.get("device")).get("name"))
 
 
-def dropped(run: RunFiles) -> list[tuple[str, float | None, float | None]]:
-    """Architectures that the search picked and the device refused: text, measured and allowed latency in ms."""
-    timings, limit = as_dict(run.measured.get("timings")), number(run.measured.get("limit_ms"))
-    names = [str(name) for name in as_list(run.measured.get("dropped"))]
-    return [(name, number(as_dict(timings.get(name)).get("latency_ms")), limit) for name in names]
+def dropped(run: RunFiles) -> list[tuple[str, float | None, float | None, str]]:
+    """Architectures that the search picked and the device refused.
+
+    Each with the measured and allowed latency in ms, and ` in int8` where only that was too long.
+    """
+    rows: list[tuple[str, float | None, float | None, str]] = []
+    for name in (str(each) for each in as_list(run.measured.get("dropped"))):
+        measured, limit = _timed(run.measured, name)
+        in_int8, int8_limit = _timed(as_dict(run.measured.get("int8")), name)
+        fits = measured is None or limit is None or measured <= limit
+        if fits and in_int8 is not None and int8_limit is not None and in_int8 > int8_limit:
+            rows.append((name, in_int8, int8_limit, " in int8"))
+        else:
+            rows.append((name, measured, limit, ""))
+    return rows
+
+
+def _timed(record: Mapping[str, Any], architecture: str) -> tuple[float | None, float | None]:
+    """What was measured of a network, and what was allowed, in ms."""
+    timing = as_dict(as_dict(record.get("timings")).get(architecture))
+    return number(timing.get("latency_ms")), number(record.get("limit_ms"))
 
 
 def interval(low: Any, high: Any) -> tuple[float, float] | None:

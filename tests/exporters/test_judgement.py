@@ -28,7 +28,14 @@ class Linear(nn.Module):
         return images.mean((1, 2, 3))[:, None] * self.factors
 
 
-def judged(network: nn.Module, run: Logits, form: str, hits: tuple[Tensor, Tensor] | None = None) -> Judgement:
+def judged(
+    network: nn.Module,
+    run: Logits,
+    form: str,
+    hits: tuple[Tensor, Tensor] | None = None,
+    *,
+    random_weights: bool = False,
+) -> Judgement:
     classes = tuple("abcdefghij"[: network(IMAGES[:1]).shape[1]])
     model = Deployable("net", network.eval(), Preprocessing(4, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), classes)
 
@@ -36,7 +43,9 @@ def judged(network: nn.Module, run: Logits, form: str, hits: tuple[Tensor, Tenso
         return IMAGES.split(16)
 
     exported = Exported(form, {"model.onnx": b""}, run)
-    return judge_format(model, exported, batches, hits, Limits(1e-4, 0.01), one_by_one=32)
+    return judge_format(
+        model, exported, batches, hits, Limits(1e-4, 0.01), one_by_one=32, random_weights=random_weights
+    )
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
@@ -85,6 +94,15 @@ def test_one_logit_is_judged_by_its_value() -> None:
     assert off is not None
     assert "4.00% of its variance" in off or "loses 4." in off
     assert judged(network, lambda images: torch.zeros(len(images), 1), "onnx-int8").reason is not None
+
+
+def test_of_random_weights_it_says_that_the_loss_is_not_judged() -> None:
+    network = Linear(1.0, -1.0)
+    found = judged(network, lambda images: -network(images), "onnx-int8", random_weights=True)
+    assert (found.reason, found.judged_by) == (None, "loss not judged: random weights")
+    broken = judged(network, lambda images: network(images) / 0, "onnx-int8", random_weights=True)
+    assert broken.reason is not None
+    assert broken.judged_by is None
 
 
 def test_one_logit_of_two_classes_is_judged_by_its_sign() -> None:

@@ -22,9 +22,11 @@ from fairnas.exporters import ExportError, Preprocessing, model_process, verify_
 from fairnas.exporters.checksums import format_sums, sign
 from fairnas.exporters.expectations import Expected, parse_expected
 from fairnas.exporters.findings import Finding
-from fairnas.exporters.passport import read_passport
+from fairnas.exporters.model_facts import RECIPE
+from fairnas.exporters.passport import ParityRecord, ProbeRecord, read_passport
 from fairnas.exporters.passport_page import render_passport
 from fairnas.exporters.verify import failed_names, failures, require_sound, verify
+from fairnas.exporters.verify_cost import check_cost
 from onnx import TensorProto, helper, numpy_helper
 
 from . import small_export as small
@@ -269,6 +271,9 @@ TAMPERINGS: dict[str, tuple[Change, set[str]]] = {
     "other parameters": (_passport(lambda p: p.update(params=p["params"] + 1)), {JSON, MODEL}),
     "other multiply-adds": (_passport(lambda p: p.update(madds=p["madds"] - 1)), {JSON, MODEL}),
     "another width": (_passport(lambda p: p.update(width=0.5)), {JSON}),
+    "a width of 1e308": (_passport(lambda p: p.update(width=1e308)), {JSON}),
+    "a width of 0": (_passport(lambda p: p.update(width=0)), {JSON}),
+    "a width below 0": (_passport(lambda p: p.update(width=-1)), {JSON}),
     "another architecture": (_passport(lambda p: p.update(architecture=str(small.OTHER_ARCHITECTURE))), {JSON}),
     "classes in another order": (_passport(lambda p: p["classes"].reverse()), {MODEL}),
     "another preprocessing": (_passport(lambda p: p["preprocessing"].update(mean=[0.5, 0.5, 0.5])), {JSON, MODEL}),
@@ -462,3 +467,27 @@ def test_a_demand_that_is_none_is_refused_in_a_line(text: str) -> None:
         parse_expected([text])
     with pytest.raises(ExportError, match="a second name"):
         parse_expected(["a", "b"])
+
+
+def test_a_passports_word_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of its size would be made to compare their digest."""
+    content, _ = small.small_onnx()
+    record = ParityRecord(
+        images=1, max_abs_difference=0, mean_abs_difference=0, max_relative_difference=0, top1_agreement=1
+    )
+    probe = ProbeRecord(recipe=RECIPE, sha256="0" * 64)
+    huge = small.small_passport(content, record).model_copy(update={"resolution": 60_000, "probe": probe})
+    monkeypatch.setattr(verify_models, "probe_images", lambda *_: pytest.fail("they are made"))
+    (finding,) = verify_models.check_probe(huge)
+    assert (finding.outcome, finding.what) == ("failed", "probe")
+    assert "60000 px" in finding.reason
+
+
+@pytest.mark.parametrize("width", [1e308, float("inf"), float("nan")])
+def test_a_cost_that_cannot_be_computed_is_a_finding(width: float) -> None:
+    content, _ = small.small_onnx()
+    record = ParityRecord(
+        images=1, max_abs_difference=0, mean_abs_difference=0, max_relative_difference=0, top1_agreement=1
+    )
+    (finding,) = check_cost(small.small_passport(content, record).model_copy(update={"width": width}))
+    assert (finding.outcome, finding.what) == ("failed", "cost")

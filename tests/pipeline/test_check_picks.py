@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,26 @@ def test_what_did_not_settle_does_not_correct_the_table(
     timings = read(tmp_path / "picks" / "measured.json")["timings"]
     assert all(timing["settled"] is False and timing["disturbed"] == 1 for timing in timings.values())
     assert "did not settle in 6 rounds, 100% of them disturbed" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_what_was_kept_is_judged_again_where_the_limit_moved(
+    searched: Path, table: LatencyTable, limit_ms: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest pick is late at once; the limit that its replacement leaves is below the middle one's latency."""
+    _, middle, largest = read(searched / "picks.json")
+    lower = 0.9 * middle["latency_ms"]
+    limits = iter([limit_ms])
+    monkeypatch.setattr(Limit, "under", lambda self, *_: replace(self, ms=next(limits, lower)))
+    (tmp_path / "picks").mkdir()
+    device = Simulated(factor=lambda name, _: 1.5 if name == largest["architecture"] else 1.0)
+    relative = Limit(limit_ms, is_relative=True)
+    with console.capture() as captured:
+        check_picks(searched, relative, table, blocks_of, device, ONCE, Workspace(tmp_path / "picks"))
+    picks, measured = read(tmp_path / "picks" / "picks.json"), read(tmp_path / "picks" / "measured.json")
+    assert {middle["architecture"], largest["architecture"]} <= set(measured["dropped"])
+    assert (measured["limit_ms"], measured["quantity"]) == (lower, "latency_ms")
+    assert picks
+    assert all(pick["measured_ms"] <= lower for pick in picks)
+    assert "exceeded" not in captured.get()
+    # What was late under an earlier limit is told by that one.
+    assert f"over the limit of {limit_ms:.3g} ms" in captured.get()

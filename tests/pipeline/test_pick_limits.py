@@ -142,7 +142,8 @@ def test_what_was_limited_in_int8_is_measured_in_int8(search_folder: Path, table
     (pick,), measured, said = _run(search_folder, table, Simulated(), None, _int8(table, 1000.0))
     assert pick["measured_int8_ms"] == pytest.approx(pick["measured_ms"] + 0.6)
     assert "limit_chance" not in pick
-    assert measured["int8"]["limit_ms"] == 1000.0
+    assert (measured["int8"]["limit_ms"], measured["int8"]["quantity"]) == (1000.0, "latency_int8_ms")
+    assert (measured["limit_ms"], measured["quantity"]) == (None, None)
     assert measured["int8"]["timings"][str(LARGE)]["latency_ms"] == pick["measured_int8_ms"]
     assert measured["timings"][str(LARGE)]["latency_ms"] == pick["measured_ms"]
     assert f"measured {pick['measured_int8_ms']:.3g} ms in int8" in said

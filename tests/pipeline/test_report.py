@@ -135,6 +135,39 @@ def test_a_pick_that_the_device_finds_too_slow_has_exceeded_its_limit(tmp_path: 
     assert page(run).text.count("exceeded when measured") == before + 2  # as a pick, and as what was exported
 
 
+def test_limits_are_those_that_the_device_judged_by_whatever_they_limit(tmp_path: Path) -> None:
+    run = fixture.write_run(tmp_path / "cpu", target="cpu")
+    history, measured = run / "search" / "history.json", run / "picks" / "measured.json"
+    limits = ["latency_ms<=1", "latency_upper_ms<=2", "latency_int8_ms<=3", "madds<=4"]
+    history.write_text(json.dumps(json.loads(history.read_text()) | {"constraints": limits}))
+
+    def found(record: dict[str, object]) -> list[float]:
+        measured.write_text(json.dumps(record))
+        return [limit.limit for limit in read_run(run).constraints]
+
+    assert found({"limit_ms": 1.5}) == [1.5, 2, 3, 4]  # of before quantities were written
+    assert found({"limit_ms": 1.5, "int8": {"limit_ms": 3.5}}) == [1.5, 2, 3.5, 4]
+    upper = {"limit_ms": 2.5, "quantity": "latency_upper_ms"}
+    assert found(upper | {"int8": {"limit_ms": 3.5, "quantity": "latency_int8_ms"}}) == [1, 2.5, 3.5, 4]
+    assert found({"limit_ms": None, "quantity": None, "int8": {"limit_ms": []}}) == [1, 2, 3, 4]
+    assert found({"limit_ms": 1.5, "quantity": ["latency_ms"], "int8": 3}) == [1.5, 2, 3, 4]
+
+
+def test_picks_in_int8_have_their_columns(tmp_path: Path) -> None:
+    run = fixture.write_run(tmp_path / "cpu", target="cpu")
+    assert "in int8" not in page(run).text
+    path, record = run / "picks" / "picks.json", run / "picks" / "measured.json"
+    picks, measured = json.loads(path.read_text()), json.loads(record.read_text())
+    said = {"latency_int8_ms": 1.23, "latency_int8_low_ms": 1.11, "latency_int8_high_ms": 1.35}
+    path.write_text(json.dumps([picks[0] | said | {"measured_int8_ms": 1.27}, picks[1] | said, *picks[2:]]))
+    refused = {"limit_ms": 1.4, "timings": {fixture.DROPPED: {"latency_ms": 1.57}}}
+    record.write_text(json.dumps(measured | {"limit_ms": None, "int8": refused}))
+    text = page(run).text
+    for words in ("Predicted in int8", "1.23 ms", "1.11 ms to 1.35 ms", "Measured in int8", "1.27 ms", "not measured"):
+        assert words in text
+    assert f"1.57 ms measured in int8, 1.40 ms allowed: {fixture.DROPPED}" in text
+
+
 @pytest.mark.parametrize(("state", "red"), [("validated", 0), ("fitted", 0), ("failed", 1), ("unvalidated", 1)])
 def test_a_table_that_is_not_to_be_trusted_is_said_to_be_so_in_red(tmp_path: Path, state: str, red: int) -> None:
     run = fixture.write_run(tmp_path / "cpu", target="cpu")
