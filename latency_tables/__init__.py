@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ..common.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .block_model import block_model, network_model
+    from .block_models import block_model, network_model
     from .calibration import calibrate, calibration_networks, recalibrate
     from .device import Conditions, Device, Fingerprint, OnnxModel, Sample
     from .devices.host import HostDevice

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ..models import Architecture, Block, SearchSpace
-from .block_model import block_model, network_model
+from .block_models import block_model, network_model
 from .calibration import calibrate, calibration_networks
 from .device import Device, OnnxModel
 from .errors import LatencyError

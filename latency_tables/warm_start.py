@@ -22,7 +22,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Wh
 from sklearn.preprocessing import StandardScaler
 
 from ..models import Block
-from .block_model import block_model
+from .block_models import block_model
 from .calibration import upper_error
 from .device import Device, OnnxModel
 from .errors import LatencyError

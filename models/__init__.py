@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .benchmark_spaces import BenchmarkSpace, MacroSpace, NasBench201Space
     from .benchmark_supernets import MacroSupernet, NasBench201Supernet
     from .blocks import Block, Cost
+    from .counting import multiply_adds
     from .fairnas import PUBLISHED
     from .foreign import (
         build_any_network,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         materialise,
     )
     from .foreign_digest import network_digest, seeded
-    from .multiply_adds import multiply_adds
     from .network_names import AnyNetwork, TimmModel, UserModel, parse_any_network, parse_network
     from .networks import build_network
     from .search_space import (

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from .streams import BROKEN_PIPE, drop_standard_output, flushed, forgive_standar
 
 if TYPE_CHECKING:
     from ..models import AnyNetwork
+    from .config import Config
     from .pipeline import Pipeline
 
 DEFAULT_PRESET = "quickstart"
@@ -622,6 +623,16 @@ def models(
     _table(as_json, rows, ("name", "params", "madds_m", "architecture"))
 
 
+def _tell_of_settings(config: Config, given: Sequence[str]) -> None:
+    """Say what of the settings people may not have meant."""
+    from .config import repeated_settings
+
+    for key in repeated_settings(given):
+        console.print(f"[yellow]{shown(key)} is given twice: the last one counts[/]")
+    if config.latency.allow_unvalidated and not any(text.startswith("latency.allow_unvalidated") for text in given):
+        console.print(f"[yellow]preset {shown(config.preset)}: a search takes also a table that failed its check[/]")
+
+
 @contextmanager
 def _opened(
     target: str | None,
@@ -658,12 +669,11 @@ def _opened(
         check_settings(config)
         for source in (networks or {}).values():
             check_survivable(source)
-    if config.latency.allow_unvalidated and not any(text.startswith("latency.allow_unvalidated") for text in given):
-        console.print(f"[yellow]preset {shown(config.preset)}: a search takes also a table that failed its check[/]")
     with ranks.joined():
         if not ranks.is_first():
             follow(config)
             raise typer.Exit
+        _tell_of_settings(config, given)
         dataset = open_dataset(config)
         check_teacher(config, dataset)
         with Run(folder) as held:

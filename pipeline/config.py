@@ -664,10 +664,10 @@ def read_config(preset: str, overrides: Sequence[str] = (), **top_level: Any) ->
     """
     values = {"preset": Path(preset).stem} | _read_preset(preset)  # a run's own config.yaml names the one it had
     values.update({key: value for key, value in top_level.items() if value is not None})
-    given: dict[str, Any] = {}
+    given: set[str] = set()
     for text in overrides:
         key, value = _parsed(text)
-        _refuse_repetition(key, value, given)
+        _refuse_swallowing(key, given)
         _override(values, key, value)
     try:
         return Config.model_validate(values)
@@ -703,14 +703,23 @@ def _parsed(text: str) -> tuple[str, Any]:
         raise UserError(str(error)) from None
 
 
-def _refuse_repetition(key: str, value: Any, given: dict[str, Any]) -> None:
-    """A setting has one value: of two, which one was meant?"""
+def repeated_settings(overrides: Sequence[str]) -> list[str]:
+    """Keys that are given more than once, with different values: the last one counts, and people should know."""
+    given: dict[str, Any] = {}
+    repeated: list[str] = []
+    for key, value in map(_parsed, overrides):
+        if key in given and given[key] != value:
+            repeated.append(key)
+        given[key] = value
+    return list(dict.fromkeys(repeated))
+
+
+def _refuse_swallowing(key: str, given: set[str]) -> None:
+    """A whole section would take back what was set inside it."""
     for other in given:
-        if other == key and given[other] != value:
-            raise UserError(f"{plain(key)} is given twice, with --set or an option of its own: leave one away")
         if other.startswith(f"{key}."):
             raise UserError(f"--set {plain(key)} would replace --set {plain(other)} before it: give it first")
-    given[key] = value
+    given.add(key)
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> None:

@@ -11,9 +11,8 @@ from ..latency_tables.targets import get_target
 from .config import Config
 from .errors import UserError
 from .explaining import nearest
+from .image_names import SOURCE_NAMES, no_such_images
 from .stage_names import STAGES
-
-SOURCE_NAMES = ("digits", "cifar10", "cifar100", "imagenet")
 
 
 def check_command(config: Config, run: Path, force: str | None) -> None:
@@ -32,14 +31,6 @@ def check_command(config: Config, run: Path, force: str | None) -> None:
     place = next(each for each in (run, *run.absolute().parents) if each.exists() or each.is_symlink())
     if not place.is_dir():
         raise UserError(f"cannot write to run folder {run}: {place} is not a folder")
-
-
-def no_such_images(source: str) -> UserError:
-    """The error of a folder that is not there."""
-    near = difflib.get_close_matches(source[:80], SOURCE_NAMES, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    names = ", ".join(SOURCE_NAMES)
-    return UserError(f"no such folder: {source}; give a folder that holds train/ and val/, or one of {names}{hint}")
 
 
 def check_there_is_a_run(run: Path | None, preset: str | None, data: str | None, overrides: Sequence[str]) -> None:

@@ -78,7 +78,9 @@ def stage_folders(folder: Path, finished: Iterable[str]) -> list[str]:
 
 def remove_half_written(folder: Path, stages: Iterable[str]) -> None:
     """Remove temporary files that a killed run left, in its own folders only."""
-    places = [folder, *(folder / stage for stage in stages)]
+    # One that was killed when it had only just begun is known by its folder's name alone.
+    begun = [path for kind in STAGES for path in (folder / kind, *(folder / kind).glob("*/")) if path.is_dir()]
+    places = [folder, *dict.fromkeys([*(folder / stage for stage in stages), *begun])]
     places += [place / ".tuning" for place in places[1:]]
     for place in places:
         for path in list(place.iterdir()) if place.is_dir() and not place.is_symlink() else ():

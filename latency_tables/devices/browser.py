@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...models import Block
-from ..block_model import block_model
+from ..block_models import block_model
 from ..device import Conditions, Fingerprint, OnnxModel, Sample
 from ..errors import DeviceLost, LatencyError
 from .browser_exchange import Exchange, Job

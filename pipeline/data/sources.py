@@ -21,7 +21,7 @@ from torchvision import datasets
 from ...common.places import cache_root, expanded
 from ...common.text import plain
 from ..errors import UserError
-from ..quick_checks import no_such_images
+from ..image_names import no_such_images
 from .folder import load_folder
 from .images import Channels, Dataset, ImageFormat, ImageSet, MemoryImages
 from .listing import list_folder

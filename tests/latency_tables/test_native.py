@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fairnas.latency_tables.block_model import block_model
+from fairnas.latency_tables.block_models import block_model
 from fairnas.latency_tables.bundle import Bundle, build_bundle
 from fairnas.latency_tables.errors import DeviceLost, LatencyError
 from fairnas.latency_tables.native import NativeRunner

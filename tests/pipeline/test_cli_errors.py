@@ -256,12 +256,12 @@ def nan(text: str) -> str:
     [
         (lambda text: text[: len(text) // 2], "is damaged"),
         (lambda text: "", "is damaged"),
-        (nan, "is damaged (it contains NaN)"),
+        (nan, "is damaged: NaN is no JSON number"),
         (lambda text: text.replace('"ms"', '"s"'), "is not sound (unit: "),
         (lambda text: text.replace('"schema_version": 2', '"schema_version": 3'), "has schema version 3, newer than 2"),
         (lambda text: text.replace('"schema_version": 2', '"schema_version": 1'), "has schema version 1, this fairnas"),
         (lambda text: text.replace('"Google Pixel 1"', '"Google Pixel 9"'), "was changed after it was made"),
-        (lambda text: "[]", "is not sound"),
+        (lambda text: "[]", "is damaged: expected an object"),
     ],
 )
 def test_a_corrupt_latency_table(command: Command, tmp_path: Path, damage: Callable[[str], str], culprit: str) -> None:

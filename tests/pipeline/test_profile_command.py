@@ -133,7 +133,7 @@ def test_targets_and_tables_are_listed(command: Command) -> None:
     assert [row["name"] for row in listed["targets"]] == list_targets()
     assert [row["table"] for row in listed["tables"]] == list_tables()
     for row in listed["targets"]:
-        assert row.keys() == {"name", "title", "measured by", "table", "formats"}
+        assert row.keys() == {"name", "title", "measured by", "table", "state", "formats"}
     for row in listed["tables"]:
         assert row["state"].partition(":")[0] in ("fitted", "validated", "unvalidated", "failed")
     code, shown, _ = command("targets")

@@ -282,7 +282,7 @@ def test_weights_beside_no_result_need_their_networks_name(tmp_path: Path) -> No
 
 
 def test_the_width_of_a_retrained_network_is_known(tmp_path: Path) -> None:
-    (tmp_path / "weights.safetensors").touch()
+    save_file({}, tmp_path / "weights.safetensors")
     result = {"name": "pick-1", "architecture": "b:" + "-".join(["E3K3"] * 19), "width": 0.5}
     (tmp_path / "result.json").write_text(json.dumps(result))
     found = find_trained(None, tmp_path)

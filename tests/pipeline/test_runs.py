@@ -246,7 +246,7 @@ def test_force_of_an_unknown_stage_is_refused_before_anything_is_written(process
     run = tmp_path / "run"
     process = processes.start(fairnas, *tiny.arguments(run, "--force", "retrian"), log=tmp_path / "log")
     assert process.wait() == 2
-    assert process.output.startswith("error: unknown stage 'retrian': choose from latency, supernet, ")
+    assert process.output.startswith("error: unknown stage 'retrian': did you mean 'retrain'?")
     assert not run.exists()
 
 

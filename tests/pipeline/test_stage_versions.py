@@ -42,7 +42,7 @@ def test_sources_are_what_a_stage_reaches() -> None:
     assert "latency_tables/devices/host.py" in sources("export")
     search = {"pipeline/evaluate.py", "pipeline/search/algorithms/nsga2.py", "latency_tables/predictor.py"}
     assert search <= sources("search")
-    assert {"latency_tables/profiler.py", "latency_tables/block_model.py"} <= sources("latency")
+    assert {"latency_tables/profiler.py", "latency_tables/block_models.py"} <= sources("latency")
     assert {"latency_tables/devices/adb.py", "latency_tables/devices/browser_page/page.js"} <= sources("latency")
     assert {"latency_tables/measuring.py", "latency_tables/calibration.py"} <= sources("picks")
     assert {"pipeline/report/template.html", "pipeline/report/style.css"} <= sources("report")

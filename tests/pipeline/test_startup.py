@@ -43,7 +43,7 @@ REFUSED = {
     ("pipeline", "--target", "nope"): "unknown target 'nope'",
     ("pipeline", "--preset", "nope"): "unknown preset 'nope'",
     ("pipeline", "--data", "missing"): "no such folder: missing",
-    ("pipeline", "--data", "~nosuchuser/images"): "the home folder of a user who has none",
+    ("pipeline", "--data", "~nosuchuser/images"): "there is no such home folder",
     ("pipeline", "--set", "supernet.epoch=3"): "unknown key 'supernet.epoch': did you mean 'epochs'?",
     ("pipeline", "--force", "serch"): "unknown stage 'serch': did you mean 'search'?",
     ("pipeline", "--run", "/dev/null"): "cannot write to run folder /dev/null: /dev/null is not a folder",
@@ -92,6 +92,9 @@ def test_lazy_packages_have_all_their_names(package: str) -> None:
         for alias in node.names
     }
     assert set(module.__all__) <= imported
+    # A module of that name would stand in its place as soon as anybody imports from it.
+    folder = Path(module.__file__).parent
+    assert not {name for name in module.__all__ if (folder / f"{name}.py").exists() or (folder / name).is_dir()}
     for name in module.__all__:
         assert getattr(module, name) is getattr(module, name)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

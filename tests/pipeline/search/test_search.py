@@ -160,7 +160,8 @@ def test_the_same_seed_gives_the_same_front(algorithm: str, tmp_path: Path) -> N
 def test_the_address_of_a_shared_study_decides_nothing_and_is_kept_nowhere() -> None:
     secret = "postgresql://me:hunter2@host/db"
     config = load_config("tiny", [f"search.storage={secret}"])
-    assert config.search.storage == secret
+    assert config.search.storage
+    assert config.search.storage.get_secret_value() == secret
     assert "hunter2" not in config.to_yaml()
     assert "hunter2" not in config.model_dump_json()
     assert "hunter2" not in repr(config)
