@@ -210,7 +210,7 @@ def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         [f"search.storag={URL}"],
         [f"serach={{storage: '{URL}'}}"],
         [f"search.storage.x={URL}"],
-        [f"search.storage={URL}", "search.storage=postgresql://u:HUNTER23@h/db"],
+        [f"search.storage={URL}", "search.storage=mysql://u:HUNTER22@h/db"],
         [f"search.storage={URL}", "search.picks=0"],
         [f"search.storage={URL}", "search.generations=null"],
         [f"search.storage={URL}", "search.objectives={accuracy: maximize}"],
