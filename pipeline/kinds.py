@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 from pydantic_core import PydanticCustomError
 
 from ..common.text import hide
+
+_SECRET = re.compile(r"(?i)pass|pwd|secret|token|key")  # of a URL's query; others hold plain words, such as `require`
 
 
 def _no_switch(value: Any) -> Any:
@@ -28,7 +31,7 @@ def _never_shown(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
     try:
         parts = urlsplit(text)
-        passwords = [parts.password or "", *(value for key, value in parse_qsl(parts.query) if key != "host")]
+        passwords = [parts.password or "", *(value for key, value in parse_qsl(parts.query) if _SECRET.search(key))]
     except ValueError:  # no URL, which who uses it says
         passwords = [text]
     for password in passwords:
