@@ -97,4 +97,4 @@ def test_an_interval_is_never_narrower_than_the_errors_that_were_seen() -> None:
     assert checked.validation
     prediction = Predictor(checked).predict(NETWORKS[0])
     assert prediction.high_ms / prediction.latency_ms - 1 == pytest.approx(checked.validation.p90)
-    assert checked.validation.p90 > 0.09
+    assert (checked.validation.p90 or 0) > 0.09

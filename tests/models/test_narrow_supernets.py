@@ -15,7 +15,7 @@ def test_narrow_strided_convolutions_are_those_of_torch() -> None:
     ]
     assert any(module.in_channels < 8 for module in narrow)
     for ours in narrow:
-        plain = nn.Conv2d(ours.in_channels, ours.out_channels, 1, ours.stride, bias=False)
+        plain = nn.Conv2d(ours.in_channels, ours.out_channels, 1, ours.stride[0], bias=False)
         plain.load_state_dict(ours.state_dict())
         images = torch.randn(2, ours.in_channels, 9, 9)
         with torch.backends.mkldnn.flags(enabled=False):
