@@ -9,8 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-TEMPORARY = ".*.fairnas.tmp"  # what half-written files are called
-_TEMPORARY_NAME = re.compile(r"\..+\.\d+\.fairnas\.tmp")
+_TEMPORARY_NAME = re.compile(r"\..+\.\d+\.fairnas\.tmp")  # what half-written files are called
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -18,9 +18,10 @@ from .digested_lines import damage_of
 from .errors import UserError
 from .manifest import MANIFEST, PREVIOUS, read_manifest
 from .previous import Results
-from .run_folder import CONFIG, KEY_FILE, STAGES, links, stage_folders
+from .run_folder import CONFIG, KEY_FILE, links, stage_folders
 from .run_lock import LOCK
 from .stage_files import CHECKPOINTS, DIGESTED, strays
+from .stage_names import STAGES
 
 Outcome: TypeAlias = Literal["ok", "note", "failed"]
 _LARGEST = 1 << 40  # of an output, in bytes: weights may have any size

@@ -5,9 +5,7 @@ What timm and the exporters make of a setting is found out by letting them make 
 
 from __future__ import annotations
 
-import copy
 import math
-import random
 import re
 import warnings
 from collections.abc import Iterator
@@ -171,20 +169,11 @@ def _check_files(config: Config) -> None:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Trying things out leaves everybody's random numbers, and the terminal, as they were."""
-    import numpy as np
-    import torch
+    from ..models import seeded
 
-    state, theirs = random.getstate(), copy.deepcopy(np.random.get_state())
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with seeded(0), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        random.seed(0)
-        np.random.seed(0)
-        torch.manual_seed(0)
-        try:
-            yield
-        finally:
-            random.setstate(state)
-            np.random.set_state(theirs)
+        yield
 
 
 def _said(error: Exception) -> str:

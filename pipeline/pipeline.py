@@ -68,7 +68,6 @@ from .ranking import TRUTH_PREFIX, certificate, similarity
 from .ranking.sample import choose, random_pool
 from .ranking.truth import Truth, read_truth, truth_of_trained
 from .report import write_report
-from .run_folder import STAGES as STAGES  # what `--force` knows
 from .runs import Run, Stage, Workspace, versions
 from .search import stage as search
 from .search.constraints import limits_of
