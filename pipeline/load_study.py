@@ -2,7 +2,7 @@
 
 Five tables of one space are measured while nothing else runs, and ten more while another process keeps every core busy
 in bursts. A table must predict what the quiet ones predict, or say that it is not validated. Then 60 networks that no
-table has seen are timed in a session of their own, quiet and busy: intervals must hold nine of ten.
+table has seen are timed in sessions of their own, quiet and busy: intervals must hold nine of ten.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .provenance import ROOT, commit, machine
 from .runs import versions
 
 SPACE, WIDTH, RESOLUTION, CLASSES = "b", 0.5, 64, 1000
-QUIET_TABLES, BUSY_TABLES, NETWORKS = 5, 10, 60
+QUIET_TABLES, BUSY_TABLES, SESSIONS, NETWORKS = 5, 10, 3, 60
 WITHIN = 0.03
 """How far the predictions of a validated table may be from those of quiet ones, on average over networks."""
 
@@ -57,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     _require_same_code(folder / "stamp.json")
     quiet = [_table(folder, f"quiet-{number}") for number in range(1, QUIET_TABLES + 1)]
-    sessions = {"quiet": _timed(folder, "quiet")}
+    sessions = {"quiet": _sessions(folder, "quiet")}
     with _burning():
         busy = [_table(folder, f"busy-{number}") for number in range(1, BUSY_TABLES + 1)]
-        sessions["busy"] = _timed(folder, "busy")
+        sessions["busy"] = _sessions(folder, "busy")
     results = summarise(quiet, busy, sessions)
     write_json(options.out, results)
     print(to_markdown(results))
@@ -68,21 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def summarise(
-    quiet: Sequence[LatencyTable], busy: Sequence[LatencyTable], sessions: Mapping[str, Mapping[str, Any]]
+    quiet: Sequence[LatencyTable], busy: Sequence[LatencyTable], sessions: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Any]:
     """What the tables say of networks, beside what the networks took.
 
     Args:
         quiet: measured while nothing else ran.
         busy: measured while other work came in bursts.
-        sessions: the times of each session, see `_time_networks`, by name.
+        sessions: the times of each session, see `_time_networks`, quiet ones and busy ones.
     """
     networks = networks_of_the_study()
     usual = np.median([_predictions(table, networks) for table in quiet], axis=0)
     profiles = [_compared(table, usual, networks) for table in busy]
     intervals = [
-        _coverage(table, networks, times) | {"table": number, "session": session}
-        for session, times in sessions.items()
+        {"table": number, "state": judge(table).state, "load": load, "session": session}
+        | _coverage(table, networks, times)
+        for load, several in sessions.items()
+        for session, times in enumerate(several, start=1)
         for number, table in enumerate(quiet, start=1)
     ]
     device = {key: value for key, value in quiet[0].device.items() if key != "os"}
@@ -91,13 +93,13 @@ def summarise(
         "profiles_validated": sum(row["state"] == "validated" for row in profiles),
         "profiles_busy": profiles,
         "profiles_quiet": [_compared(table, usual, networks) for table in quiet],
-        "coverage": {session: _pooled([row for row in intervals if row["session"] == session]) for session in sessions},
+        "coverage": {load: _pooled([row for row in intervals if row["load"] == load]) for load in sessions},
         "intervals": intervals,
-        "sessions": {session: _of_session(times) for session, times in sessions.items()},
+        "sessions": {load: [_of_session(times) for times in several] for load, several in sessions.items()},
         "protocol": f"space {SPACE} at {RESOLUTION} px, width {WIDTH:g}, one thread; other work: one process for each "
         "core, all in bursts of 0.2 to 2 s with rests as long; 90% intervals of the quiet tables on "
-        f"{NETWORKS} networks timed in another process, of which those that settled are judged; each "
-        "table's references are compared with those of the tables before it",
+        f"{NETWORKS} networks timed in other processes, of which those that settled are judged; "
+        "each table's references are compared with those of the tables before it",
         "device": device,
         "machine": {key: value for key, value in machine().items() if key != "system"},
         "versions": versions(),
@@ -141,12 +143,18 @@ def to_markdown(results: Mapping[str, Any]) -> str:
         "",
         f"Busy: {kept} of {of} within {WITHIN:.0%} on average, or not validated ({validated} are validated).",
     ]
-    for session, pooled in results["coverage"].items():
-        told = results["sessions"][session]
-        settled = f"{told['settled']} of {told['networks']} networks settled"
-        share = "" if pooled["share"] is None else f"; {pooled['share']:.0%} of {pooled['judged']} pairs"
+    for load, pooled in results["coverage"].items():
+        of_load = results["sessions"][load]
+        settled, timed = (sum(session[key] for session in of_load) for key in ("settled", "networks"))
+        share = "none judged" if pooled["share"] is None else f"{pooled['share']:.0%} of {pooled['judged']} pairs"
         lines.append(
-            f"Inside the 90% intervals of {len(results['profiles_quiet'])} tables, {session}: {settled}{share}."
+            f"Inside the 90% intervals of the {pooled['tables']} validated quiet tables, {len(of_load)} {load} sessions "
+            f"({settled} of {timed} times settled): {share}"
+            + (
+                "."
+                if pooled["share"] is None
+                else f" (by session: {', '.join(f'{s:.0%}' for s in pooled['by_session'])})."
+            )
         )
     return "\n".join(lines)
 
@@ -185,8 +193,25 @@ def _coverage(table: LatencyTable, networks: Mapping[str, Sequence[Block]], time
 
 
 def _pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    judged, inside = (sum(row[key] for row in rows) for key in ("judged", "inside"))
-    return {"inside": inside, "judged": judged, "share": round(inside / judged, 4) if judged else None}
+    """Of the tables that are validated: the others claim nothing."""
+    believed = [row for row in rows if row["state"] == "validated"]
+    by_session = [_inside([row for row in believed if row["session"] == each]) for each in _unique(believed, "session")]
+    inside, judged = (sum(pair[at] for pair in by_session) for at in (0, 1))
+    return {
+        "tables": len(_unique(believed, "table")),
+        "inside": inside,
+        "judged": judged,
+        "share": round(inside / judged, 4) if judged else None,
+        "by_session": [round(inside / judged, 4) for inside, judged in by_session if judged],
+    }
+
+
+def _inside(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    return sum(row["inside"] for row in rows), sum(row["judged"] for row in rows)
+
+
+def _unique(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    return sorted({row[key] for row in rows})
 
 
 def _require_same_code(path: Path) -> None:
@@ -219,6 +244,10 @@ def _table(folder: Path, name: str) -> LatencyTable:
         command = ["-m", "fairnas.pipeline.cli", "profile", "--target", "cpu", "--validate", *size]
         _run([*command, "--out", str(path.parent)], folder)
     return LatencyTable.load(path)
+
+
+def _sessions(folder: Path, load: str) -> list[dict[str, Any]]:
+    return [_timed(folder, f"{load}-{number}") for number in range(1, SESSIONS + 1)]
 
 
 def _timed(folder: Path, name: str) -> dict[str, Any]:

@@ -41,15 +41,21 @@ def test_what_the_study_says_is_what_tables_and_times_say() -> None:
     times[first]["latency_ms"] *= 1.5
     times[second]["latency_ms"] *= 1.5
     times[third]["settled"] = False  # and is not judged
-    results = load_study.summarise([quiet], [quiet, unseen, seen], {"quiet": times})
+    right = {name: timing | {"settled": True} for name, timing in times.items()}
+    for name in (first, second):
+        right[name] = right[name] | {"latency_ms": times[name]["latency_ms"] / 1.5}
+    results = load_study.summarise([quiet, quiet, seen], [quiet, unseen, seen], {"quiet": [times, right]})
     assert [row["state"] for row in results["profiles_busy"]] == ["validated", "validated", "unvalidated"]
     assert [row["kept"] for row in results["profiles_busy"]] == [True, False, True]
     assert [row["difference_mean"] for row in results["profiles_busy"]] == pytest.approx([0, 0.2, 0.2], abs=1e-3)
     assert (results["profiles_kept"], results["profiles_validated"]) == (2, 2)
-    assert results["coverage"] == {"quiet": {"inside": 7, "judged": 9, "share": 0.7778}}
+    # The table that is not validated claims nothing: only the others are asked, in each session.
+    pooled = {"tables": 2, "inside": 34, "judged": 38, "share": 0.8947, "by_session": [0.7778, 1.0]}
+    assert results["coverage"] == {"quiet": pooled}
     shown = load_study.to_markdown(results)
     assert "2 of 3 within 3%" in shown
-    assert "quiet: 9 of 10 networks settled; 78% of 9 pairs" in shown
+    assert "the 2 validated quiet tables, 2 quiet sessions (19 of 20 times settled): 89% of 38 pairs" in shown
+    assert "(by session: 78%, 100%)" in shown
     assert "references take 20.0% longer" in shown
 
 
