@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from .pulse import SLOWED
+
 OnnxModel: TypeAlias = bytes | Path
 """A serialised ONNX model, or the path of one. Inputs are float32, and every shape is fixed."""
 
@@ -36,6 +38,8 @@ class Sample:
         warm_ms: the run directly after it.
         cpu_ms: processor time of the warm run, over all its threads; None where the device cannot tell.
         others: share of the device's cores that other work used around the run; None where the device cannot tell.
+        slowness: how long a fixed piece of work took right before and right after, over its shortest; None where the
+            device does not tell. See `Pulse`.
     """
 
     model: str
@@ -44,11 +48,12 @@ class Sample:
     warm_ms: float
     cpu_ms: float | None = None
     others: float | None = None
+    slowness: float | None = None
 
     @property
     def is_told(self) -> bool:
         """Whether the device says anything of what else it was doing."""
-        return self.cpu_ms is not None or self.others is not None
+        return any(told is not None for told in (self.cpu_ms, self.others, self.slowness))
 
     @property
     def is_disturbed(self) -> bool:
@@ -56,10 +61,11 @@ class Sample:
 
         They were when the warm run took over 10% longer than the processor worked on it, and when they kept other cores
         busy: those share caches, memory and power with the one that measures, and then the processor itself takes
-        longer (half as long again was seen), so that both times agree.
+        longer (half as long again was seen), so that both times agree. Whatever else makes it take longer shows in
+        other work that it does.
         """
         waited = self.cpu_ms is not None and self.warm_ms > 1.1 * self.cpu_ms
-        return waited or (self.others is not None and self.others > BUSY)
+        return waited or (self.others or 0) > BUSY or (self.slowness or 1) > SLOWED
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ SETTLED = 0.90
 DISTURBED = 0.50
 """Share of runs that others may get in the way of."""
 
+OTHERS = 0.05
+"""Share of the cores below which what slows a device is nothing that its user could close."""
+
 _AGAIN = "then measure again with the same command"
 _CLOSE = f"close what else runs there, {_AGAIN}"
 _HIDDEN = f"something that it does not tell of slows it (heat, power saving, other virtual machines): wait, {_AGAIN}"
@@ -79,19 +82,21 @@ def unsteady(table: LatencyTable) -> str | None:
     blocks, seen = list(table.blocks.values()), table.steadiness
     shares = [block.disturbed for block in blocks if block.disturbed is not None]
     disturbed = max([sum(shares) / len(shares) if shares else 0.0, (seen and seen.disturbed) or 0.0])
-    advice = _HIDDEN if disturbed < DISTURBED / 5 else _CLOSE
+    others = _others(blocks, seen)
+    is_hidden = disturbed < DISTURBED / 5 if others is None else others < OTHERS
+    advice, by_others = (
+        _HIDDEN if is_hidden else _CLOSE,
+        f", other work used {others:.0%} of the cores" if others else "",
+    )
     if disturbed > DISTURBED:
-        return f"{disturbed:.0%} of the runs were disturbed{_by_others(blocks, seen)}: {_CLOSE}"
+        return f"{disturbed:.0%} of the runs were disturbed{by_others}: {advice}"
     if seen and seen.slower is not None and seen.slower > MOVED:
         return (
             f"references take {seen.slower:.1%} longer than in the table of {seen.earlier} (limit {MOVED:.0%})"
-            f"{_by_others(blocks, seen)}: {advice}; if the device is slower for good, remove that table first"
+            f"{by_others}: {advice}; if the device is slower for good, remove that table first"
         )
     if seen and seen.moved > MOVED:
-        return (
-            f"references moved by {seen.moved:.1%} while it was measured (limit {MOVED:.0%})"
-            f"{_by_others(blocks, seen)}: {advice}"
-        )
+        return f"references moved by {seen.moved:.1%} while it was measured (limit {MOVED:.0%}){by_others}: {advice}"
     told = [block.settled for block in blocks if block.settled is not None]
     for what, of, settled in (
         ("blocks", len(told), sum(told)),
@@ -99,14 +104,15 @@ def unsteady(table: LatencyTable) -> str | None:
     ):
         if settled < SETTLED * of:
             figure = f"the times of {settled} of {of} {what} settled (needs {SETTLED:.0%})"
-            return f"{figure}{_by_others(blocks, seen)}: {advice}"
+            return f"{figure}{by_others}: {advice}"
     return None
 
 
-def _by_others(blocks: Sequence[BlockLatency], seen: Steadiness | None) -> str:
+def _others(blocks: Sequence[BlockLatency], seen: Steadiness | None) -> float | None:
+    """The share of the cores that other work used, of blocks or of networks, whichever is larger; None if untold."""
     told = [block.others for block in blocks if block.others is not None]
-    others = max([sum(told) / len(told) if told else 0.0, (seen and seen.others) or 0.0])
-    return f", other work used {others:.0%} of the cores" if others > 0 else ""
+    shares = [*([sum(told) / len(told)] if told else []), *([seen.others] if seen and seen.others is not None else [])]
+    return max(shares, default=None)
 
 
 def require_trust(

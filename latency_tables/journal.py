@@ -27,9 +27,9 @@ class Journal:
     """Samples as they were taken, one JSON line each, in memory and (given a path) on disk.
 
     Lines are `{"fingerprint": ...}` first, then `{"models": {name: sha256}}` whenever a measurement begins,
-    `{"verified": [names]}`, `{"conditions": ...}` and `{"sample": [model, round, cold_ms, warm_ms, cpu_ms, others]}`
-    (earlier versions wrote no `others`). A last line that was cut off is dropped. Samples count only for the model that
-    had the same content when they were taken.
+    `{"verified": [names]}`, `{"conditions": ...}` and `{"sample": [model, round, cold_ms, warm_ms, cpu_ms, others,
+    slowness]}` (earlier versions wrote no `others`, or no `slowness`). A last line that was cut off is dropped. Samples
+    count only for the model that had the same content when they were taken.
 
     Each line also carries `crc32`, of all lines up to it, so that a changed digit or a lost line is noticed. Files of
     earlier versions have none, and are believed as far as they were written without: what a changed digit there would
@@ -63,7 +63,7 @@ class Journal:
         """Keep a sample."""
         self.samples[sample.model].append(sample)
         times = sample.cold_ms, sample.warm_ms, sample.cpu_ms
-        self._write({"sample": [sample.model, sample.round, *times, sample.others]})
+        self._write({"sample": [sample.model, sample.round, *times, sample.others, sample.slowness]})
 
     def add_verified(self, names: list[str]) -> None:
         """Keep that these models gave the right answers on the device."""
@@ -178,7 +178,7 @@ def _checked(line: Mapping[str, Any], before: int | None) -> int:
 
 
 def _sound(sample: Sample) -> Sample:
-    times = sample.cold_ms, sample.warm_ms, sample.cpu_ms or 0.0, sample.others or 0.0
+    times = sample.cold_ms, sample.warm_ms, sample.cpu_ms or 0.0, sample.others or 0.0, sample.slowness or 1.0
     if not (isinstance(sample.model, str) and isinstance(sample.round, int) and all(0 <= time < inf for time in times)):
         raise ValueError("no times")
     return sample

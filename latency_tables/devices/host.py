@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..device import Conditions, Fingerprint, OnnxModel, Sample
 from ..errors import LatencyError
 from ..other_work import OtherWork
 from ..probe import probe_input, probe_values
+from ..pulse import Pulse
 from ..runtime import onnxruntime
 
 _WINDOW_S = 0.1  # how often others' use of the cores is looked at: the system counts in hundredths of a second
@@ -52,11 +54,13 @@ class HostDevice:
     def measure(self, models: Mapping[str, OnnxModel], rounds: range) -> Iterator[Sample]:
         """See `Device.measure`."""
         runs = {name: _BoundModel(name, model) for name, model in models.items()}
-        others, window = OtherWork(), list[tuple[str, int, float, float, float]]()
+        pulse, others, window = self._pulse, OtherWork(), list[_Timed]()
         for number in rounds:
             for name, run in runs.items():
+                before = pulse.wait()
                 cold, _ = run.timed()
-                window.append((name, number, cold, *run.timed()))
+                warm, cpu = run.timed()
+                window.append(_Timed(name, number, cold, warm, cpu, round(max(before, pulse.slowness()), 3)))
                 if others.seconds >= _WINDOW_S:
                     yield from _samples(window, others)
         yield from _samples(window, others)
@@ -71,14 +75,27 @@ class HostDevice:
         """Nothing is held."""
 
     @cached_property
+    def _pulse(self) -> Pulse:
+        return Pulse()
+
+    @cached_property
     def _clock_us(self) -> float:
         return time.get_clock_info("perf_counter").resolution * 1e6
 
 
-def _samples(window: list[tuple[str, int, float, float, float]], others: OtherWork) -> Iterator[Sample]:
+class _Timed(NamedTuple):
+    model: str
+    round: int
+    cold_ms: float
+    warm_ms: float
+    cpu_ms: float
+    slowness: float
+
+
+def _samples(window: list[_Timed], others: OtherWork) -> Iterator[Sample]:
     """What was timed since the last look at what others do; a short rest is judged with too coarse a clock."""
     share = others.share() if others.seconds >= _SHORTEST_S else None
-    yield from [Sample(*timed, share) for timed in window]
+    yield from [Sample(**timed._asdict(), others=share) for timed in window]
     window.clear()
 
 

@@ -14,7 +14,7 @@ from fairnas.latency_tables.journal import Journal
 
 PHONE: Fingerprint = {"name": "a phone", "runtime": "r", "threads": 1, "clock_us": 0.5}
 MODELS = {"a": "digest of a", "b": "digest of b"}
-SAMPLES = [Sample("a", 0, 2.5, 1.5, 1.25), Sample("b", 0, 3.5, 2.5), Sample("a", 1, 2.0, 1.0, 0.5, 0.25)]
+SAMPLES = [Sample("a", 0, 2.5, 1.5, 1.25), Sample("b", 0, 3.5, 2.5), Sample("a", 1, 2.0, 1.0, 0.5, 0.25, 1.125)]
 
 
 @pytest.fixture
@@ -81,7 +81,8 @@ def test_a_file_cut_anywhere_loses_its_last_line_only(path: Path) -> None:
         b'{"sample": ["a", 0, 1.0, "1.0", null]}',
         b'{"sample": ["a", 0, 1.0, NaN, null]}',
         b'{"sample": ["a", 0, 1.0, 1.0, 1.0, -0.1]}',
-        b'{"sample": ["a", 0, 1.0, 1.0, 1.0, 0.0, 1.0]}',
+        b'{"sample": ["a", 0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0]}',
+        b'{"sample": ["a", 0, 1.0, 1.0, 1.0, 0.0, "1.0"]}',
         b'{"sample": 3}',
         b"[]",
         b"3",
