@@ -8,7 +8,7 @@ its end, and are compared with those of earlier tables of the same device.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,8 +28,6 @@ COUNT = 5
 # is what a standard deviation of 0.7% from session to session does to errors of 1.2%. It counts as two sessions more.
 _USUAL_SPREAD = 0.007
 _USUAL_DEGREES = 2
-# References are few and quickly timed: long enough for a burst of other work to pass.
-_MORE_ROUNDS = 3
 
 
 @dataclass
@@ -58,8 +56,7 @@ class References:
             LatencyError: the device cannot measure one.
         """
         journal = self.folder / f"references-{len(self.moments) + 1}.jsonl" if self.folder else None
-        rounds = replace(self.rounds, most=_MORE_ROUNDS * self.rounds.most)
-        self.moments.append(measure(self.device, self.models, rounds, precision=self.precision, journal=journal))
+        self.moments.append(measure(self.device, self.models, self.rounds, precision=self.precision, journal=journal))
 
     @property
     def times_ms(self) -> dict[str, list[float]]:

@@ -269,7 +269,8 @@ class _Timings:
         self._measure(networks, self._rounds)
         late = {name: blocks for name, blocks in networks.items() if limit and self.ms(name) > limit.ms}
         if late:
-            self._measure(late, Rounds(2 * self._rounds.most, 2 * self._rounds.most))
+            twice = 2 * max(self.timings[name].rounds for name in late)
+            self._measure(late, Rounds(twice, twice))
 
     def _measure(self, networks: Mapping[str, Sequence[Block]], rounds: Rounds) -> None:
         self.timings |= measure_networks(

@@ -156,7 +156,7 @@ def profile(
     validate: Annotated[
         bool, typer.Option("--validate", help="Check on 60 whole networks, not 20 (--from: none).")
     ] = False,
-    rounds: Annotated[int, typer.Option(help="Rounds at most; times that have settled need fewer.", min=3)] = 100,
+    rounds: Annotated[int, typer.Option(help="Rounds at most; times that have settled need fewer.", min=3)] = 1000,
     warm_start_from: Annotated[
         str | None, typer.Option("--from", metavar="TABLE", help="Scale this table by a few timings instead.")
     ] = None,

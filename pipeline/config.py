@@ -129,7 +129,11 @@ class LatencyConfig(Section):
         default=None, description="path of the table of quantised networks, for latency_int8_ms"
     )
     rounds: Whole = Field(
-        default=100, ge=3, le=100_000, description="interleaved rounds at most; times that have settled need fewer"
+        default=1000,
+        ge=3,
+        le=100_000,
+        description="interleaved rounds at most; times that settle need fewer, and those that do not stop after a "
+        "hundred, when they have run for 15 s",
     )
     calibration_networks: Whole = Field(
         default=10,

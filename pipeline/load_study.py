@@ -40,7 +40,7 @@ QUIET_TABLES, BUSY_TABLES, SESSIONS, NETWORKS = 5, 10, 3, 60
 WITHIN = 0.03
 """How far the predictions of a validated table may be from those of quiet ones, on average over networks."""
 
-_ROUNDS = Rounds(least=10, most=100)
+_ROUNDS = Rounds(least=10)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,15 +146,13 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     for load, pooled in results["coverage"].items():
         of_load = results["sessions"][load]
         settled, timed = (sum(session[key] for session in of_load) for key in ("settled", "networks"))
-        share = "none judged" if pooled["share"] is None else f"{pooled['share']:.0%} of {pooled['judged']} pairs"
+        share = "none judged"
+        if pooled["share"] is not None:
+            by_session = ", ".join(f"{share:.0%}" for share in pooled["by_session"])
+            share = f"{pooled['share']:.0%} of {pooled['judged']} pairs (by session: {by_session})"
         lines.append(
-            f"Inside the 90% intervals of the {pooled['tables']} validated quiet tables, {len(of_load)} {load} sessions "
-            f"({settled} of {timed} times settled): {share}"
-            + (
-                "."
-                if pooled["share"] is None
-                else f" (by session: {', '.join(f'{s:.0%}' for s in pooled['by_session'])})."
-            )
+            f"Inside the 90% intervals of the {pooled['tables']} validated quiet tables, {len(of_load)} {load} "
+            f"sessions ({settled} of {timed} times settled): {share}."
         )
     return "\n".join(lines)
 

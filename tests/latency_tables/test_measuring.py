@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fairnas.latency_tables import Conditions, DeviceLost, HostDevice, LatencyError, Rounds, block_model, measure
-from fairnas.latency_tables.measuring import relative_difference
+from fairnas.latency_tables.device import Sample
+from fairnas.latency_tables.measuring import is_steady, relative_difference
 from fairnas.models import Block
 
 from .simulated import COLD, WEIGHTS_PER_MS, Simulated
@@ -82,6 +83,40 @@ def test_models_that_have_settled_are_not_measured_again() -> None:
 def test_the_last_rounds_do_not_go_beyond_the_most() -> None:
     device = Simulated(factor=lambda _, number: 1.0 + 0.02 * number)
     assert {timing.rounds for timing in measure(device, MODELS, Rounds(least=4, most=10)).values()} == {10}
+
+
+@pytest.mark.parametrize(
+    ("a_round_s", "most", "taken"),
+    [(0.005, 1000, 1000), (0.5, 1000, 100), (0.5, 30, 30), (0.0201, 1000, 750)],
+)
+def test_models_that_never_settle_stop_when_they_ran_long_enough(a_round_s: float, most: int, taken: int) -> None:
+    usual_s = sum(WEIGHTS.values()) / WEIGHTS_PER_MS * (1 + COLD) / 1000
+    device = Simulated(factor=lambda *_: a_round_s / usual_s)
+    timings = measure(device, MODELS, Rounds(least=10, most=most, settled=-1.0))
+    assert {timing.rounds for timing in timings.values()} == {taken}
+
+
+@pytest.mark.parametrize(
+    ("factors", "steady"),
+    [
+        ([1.0, 1.0], False),  # two seconds say little
+        ([1.0, 1.0, 1.0], True),
+        ([1.05, 1.0, 1.05, 1.0], False),
+        ([1.05, 1.0, 1.05, 1.0, 1.005], True),
+        ([1.05, 1.05, 1.05, 1.0], False),  # what seemed to be its best was not
+    ],
+)
+def test_a_quick_device_is_steady_when_three_seconds_agree(factors: list[float], steady: bool) -> None:
+    """Each second is one of rounds of three models, of which one has a time of its own that is never reached again."""
+    rounds = [factor for factor in factors for _ in range(48 if factor == 1.05 else 50)]
+    models = [
+        [Sample(name, number, ms * each, ms * each, None, None, 1.0) for number, each in enumerate(rounds)]
+        for name, ms in (("small", 2.01), ("middle", 3.0), ("large", 5.0))
+    ]
+    models[0][7] = Sample("small", 7, 2.0, 1.5, None, None, 1.0)
+    assert is_steady(models, 0.01) == steady
+    silent = [[Sample(sample.model, sample.round, sample.cold_ms, sample.warm_ms) for sample in row] for row in models]
+    assert is_steady(silent, 0.01)
 
 
 def test_progress_counts_every_sample() -> None:

@@ -70,9 +70,9 @@ def test_a_space_is_profiled_calibrated_and_validated(tmp_path: Path) -> None:
     assert judge(table).state == "validated"
     assert sorted(path.name for path in tmp_path.iterdir()) == JOURNALS
     # The blocks are that many, and so are the networks, which do not overlap, those that are measured again, and the
-    # references: at the start, between, and at the end, three rounds each.
+    # references: at the start, between, and at the end.
     blocks = len(table.blocks)
-    assert len(device.taken) == blocks + (6 + 12) + 12 + 4 * 3 * COUNT
+    assert len(device.taken) == blocks + (6 + 12) + 12 + 4 * COUNT
     assert table.steadiness
     assert table.steadiness.moved == 0
     assert [len(times) for times in table.steadiness.references_ms.values()] == [4] * COUNT
