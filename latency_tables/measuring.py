@@ -245,7 +245,7 @@ def is_steady(models: Sequence[Sequence[Sample]], within: float) -> bool:
             ran_s += _ran_s(sample)
     shortest = [min((sample.warm_ms for sample in samples), default=inf) for samples in models]
     slower = sorted(np.median([taken / shortest[place] for place, taken in each.items()]) for each in slices)
-    return len(slower) >= _TO_SETTLE and slower[_TO_SETTLE - 1] <= slower[0] + within
+    return len(slower) >= _TO_SETTLE and bool(slower[_TO_SETTLE - 1] <= slower[0] + within)
 
 
 def _ran_s(sample: Sample) -> float:
