@@ -76,6 +76,7 @@ def test_a_stage_killed_between_a_temporary_file_and_its_rename(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(MOMENTS == 1, reason="over a minute: `make test-resume` runs it")
 def test_a_run_killed_again_and_again(processes: Processes, unbroken: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     draw = random.Random(0)
