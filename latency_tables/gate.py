@@ -84,10 +84,8 @@ def unsteady(table: LatencyTable) -> str | None:
     disturbed = max([sum(shares) / len(shares) if shares else 0.0, (seen and seen.disturbed) or 0.0])
     others = _others(blocks, seen)
     is_hidden = disturbed < DISTURBED / 5 if others is None else others < OTHERS
-    advice, by_others = (
-        _HIDDEN if is_hidden else _CLOSE,
-        f", other work used {others:.0%} of the cores" if others else "",
-    )
+    advice = _HIDDEN if is_hidden else _CLOSE
+    by_others = f", other work used {others:.0%} of the cores" if others else ""
     if disturbed > DISTURBED:
         return f"{disturbed:.0%} of the runs were disturbed{by_others}: {advice}"
     if seen and seen.slower is not None and seen.slower > MOVED:
@@ -111,8 +109,8 @@ def unsteady(table: LatencyTable) -> str | None:
 def _others(blocks: Sequence[BlockLatency], seen: Steadiness | None) -> float | None:
     """The share of the cores that other work used, of blocks or of networks, whichever is larger; None if untold."""
     told = [block.others for block in blocks if block.others is not None]
-    shares = [*([sum(told) / len(told)] if told else []), *([seen.others] if seen and seen.others is not None else [])]
-    return max(shares, default=None)
+    shares = [sum(told) / len(told) if told else None, seen.others if seen else None]
+    return max((share for share in shares if share is not None), default=None)
 
 
 def require_trust(

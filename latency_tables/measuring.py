@@ -129,11 +129,11 @@ class _Session:
 
     def _some_rounds(self, models: Mapping[str, OnnxModel], of: int, progress: Progress | None) -> None:
         self._wait_until_cool()
+        most = min(self.rounds.most, max(self.rounds.least, _OFTEN_ENOUGH))
         for numbers, behind in self._next_rounds(models):
             for sample in self.device.measure(behind, numbers):
                 self.journal.add(sample)
                 if progress:
-                    most = min(self.rounds.most, max(self.rounds.least, _OFTEN_ENOUGH))
                     progress(sum(min(len(taken), most) for taken in self.journal.samples.values()), of * most)
             self.journal.flush()
 
@@ -150,14 +150,14 @@ class _Session:
         """How many rounds until times are looked at again: a slice of running, where slices are compared."""
         if not any(_tells(self.journal.samples[name]) for name in models):
             return self.rounds.least
-        a_round_s = sum(_ran_s(sample) for name in models for sample in self.journal.samples[name]) / ahead
+        a_round_s = sum(_ran_s(self.journal.samples[name]) for name in models) / ahead
         return max(self.rounds.least, ceil(_SLICE_S / max(a_round_s, 1e-6)))
 
     def _unfinished(self, models: Mapping[str, OnnxModel]) -> dict[str, OnnxModel]:
         """Told by the journal alone, so that what was finished is so when it is read again."""
         taken = {name: self.journal.samples[name] for name in models}
-        ran_s = sum(_ran_s(sample) for samples in taken.values() for sample in samples)
-        most = min(_OFTEN_ENOUGH, self.rounds.most) if ran_s >= _LONG_ENOUGH_S else self.rounds.most
+        is_long_enough = sum(map(_ran_s, taken.values())) >= _LONG_ENOUGH_S
+        most = min(_OFTEN_ENOUGH, self.rounds.most) if is_long_enough else self.rounds.most
         steady = is_steady(list(taken.values()), self.rounds.settled)
         return {name: model for name, model in models.items() if not self._is_done(taken[name], most, steady)}
 
@@ -221,7 +221,7 @@ def has_settled(samples: Sequence[Sample], within: float) -> bool:
 
 def _tells(samples: Sequence[Sample]) -> bool:
     """Whether a device tells its `slowness`."""
-    return any(sample.slowness is not None for sample in samples[:1])
+    return bool(samples) and samples[0].slowness is not None
 
 
 def is_steady(models: Sequence[Sequence[Sample]], within: float) -> bool:
@@ -229,12 +229,12 @@ def is_steady(models: Sequence[Sequence[Sample]], within: float) -> bool:
 
     Always where the device does not tell its `slowness`: those that do are as quick as this.
     """
+    if not any(map(_tells, models)):
+        return True
     rounds = defaultdict[int, list[tuple[int, Sample]]](list)
     for place, samples in enumerate(models):
         for sample in samples:
             rounds[sample.round].append((place, sample))
-    if not any(_tells(samples) for samples in models):
-        return True
     slices, ran_s = list[dict[int, float]](), inf
     for number in sorted(rounds):
         if ran_s >= _SLICE_S:
@@ -242,14 +242,14 @@ def is_steady(models: Sequence[Sequence[Sample]], within: float) -> bool:
             ran_s = 0.0
         for place, sample in rounds[number]:
             slices[-1][place] = min(sample.warm_ms, slices[-1].get(place, inf))
-            ran_s += _ran_s(sample)
+            ran_s += _ran_s([sample])
     shortest = [min((sample.warm_ms for sample in samples), default=inf) for samples in models]
     slower = sorted(np.median([taken / shortest[place] for place, taken in each.items()]) for each in slices)
     return len(slower) >= _TO_SETTLE and bool(slower[_TO_SETTLE - 1] <= slower[0] + within)
 
 
-def _ran_s(sample: Sample) -> float:
-    return (sample.cold_ms + sample.warm_ms) / 1000
+def _ran_s(samples: Sequence[Sample]) -> float:
+    return sum(sample.cold_ms + sample.warm_ms for sample in samples) / 1000
 
 
 def _summary(device: Device, samples: Sequence[Sample], within: float) -> BlockLatency:

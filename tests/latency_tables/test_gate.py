@@ -75,3 +75,20 @@ def test_tables_are_judged_by_what_they_were_checked_on(
         assert "fairnas profile --validate" in str(refusal.value)
         assert "--allow-unvalidated" in str(refusal.value)
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("others", "advice"),
+    [
+        (None, "close what else runs there"),  # the device does not tell: most runs waited for somebody
+        (0.02, "other virtual machines"),  # closing what hardly works would change nothing
+        (0.3, "close what else runs there"),
+    ],
+)
+def test_only_who_can_be_seen_is_to_be_closed(others: float | None, advice: str) -> None:
+    table = _table("measured", {"n": 60, "within_10": 1.0})
+    timing = table.blocks["b"].model_copy(update={"disturbed": 0.9, "others": others})
+    verdict = judge(table.model_copy(update={"blocks": {"b": timing}}))
+    assert verdict.state == "unvalidated"
+    assert verdict.figure.startswith("90% of the runs were disturbed")
+    assert advice in verdict.figure

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fairnas.latency_tables import Conditions, DeviceLost, HostDevice, LatencyError, Rounds, block_model, measure
-from fairnas.latency_tables.device import Sample
+from fairnas.latency_tables.device import OnnxModel, Sample
 from fairnas.latency_tables.measuring import is_steady, relative_difference
 from fairnas.models import Block
 
@@ -117,6 +119,22 @@ def test_a_quick_device_is_steady_when_three_seconds_agree(factors: list[float],
     assert is_steady(models, 0.01) == steady
     silent = [[Sample(sample.model, sample.round, sample.cold_ms, sample.warm_ms) for sample in row] for row in models]
     assert is_steady(silent, 0.01)
+
+
+class Telling(Simulated):
+    """Tells its slowness, as this host does."""
+
+    def measure(self, models: Mapping[str, OnnxModel], rounds: range) -> Iterator[Sample]:
+        """See `Device.measure`."""
+        yield from (replace(sample, slowness=1.0) for sample in super().measure(models, rounds))
+
+
+@pytest.mark.parametrize(("kind", "taken"), [(Simulated, 10), (Telling, 50)])
+def test_times_that_agree_at_once_are_believed_after_seconds(kind: type[Simulated], taken: int) -> None:
+    """A round takes 0.0501 s, so that the fiftieth is the first after which there are three seconds to compare."""
+    usual_s = sum(WEIGHTS.values()) / WEIGHTS_PER_MS * (1 + COLD) / 1000
+    device = kind(factor=lambda *_: 0.0501 / usual_s)
+    assert {timing.rounds for timing in measure(device, MODELS, Rounds(least=10)).values()} == {taken}
 
 
 def test_progress_counts_every_sample() -> None:
