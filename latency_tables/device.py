@@ -18,10 +18,14 @@ Fingerprint: TypeAlias = dict[str, str | int | float]
 """Everything that, if it changed, would make old measurements wrong.
 
 Always there: `name` (the device, for people), `runtime` (library, version, engine), `threads` and `clock_us` (the
-smallest step of its clock). As far as the device tells: `soc`, `machine`, `cores`, `max_mhz` (per core, as text),
-`governor`, `os` (build), `affinity`. Nothing in it may change from one minute to the next.
+smallest step of its clock). Where it is not 1, `warm_runs`: of how many in a row a warm time is the shortest, see
+`Sample`. As far as the device tells: `soc`, `machine`, `cores`, `max_mhz` (per core, as text), `governor`, `os`
+(build), `affinity`. Nothing in it may change from one minute to the next.
 """
 
+
+WARM_RUNS, WARM_MS = 4, 4.0
+"""How many runs in a row a warm time is the shortest of, where they take less than this: see `Sample`."""
 
 BUSY = 0.15
 """Share of a device's cores from which on what others do counts as a disturbance."""
@@ -35,7 +39,8 @@ class Sample:
         model: name of the model.
         round: number of the round, from 0.
         cold_ms: the first run after other models ran: the caches hold little of this one.
-        warm_ms: the run directly after it.
+        warm_ms: the shortest of the runs directly after it: a short one does not fill the caches at once, so there are
+            up to `WARM_RUNS`, until they took `WARM_MS` together. Browsers and GPUs time one.
         cpu_ms: processor time of the warm run, over all its threads; None where the device cannot tell.
         others: share of the device's cores that other work used around the run; None where the device cannot tell.
         slowness: how long a fixed piece of work took right before and right after, over its shortest; None where the

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, inf
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from .device import BUSY, Conditions, Device, OnnxModel, Sample
+from .device import BUSY, WARM_MS, Conditions, Device, OnnxModel, Sample
 from .devices.host import HostDevice
 from .errors import DeviceLost, LatencyError
 from .journal import Journal
@@ -150,15 +151,15 @@ class _Session:
         """How many rounds until times are looked at again: a slice of running, where slices are compared."""
         if not any(_tells(self.journal.samples[name]) for name in models):
             return self.rounds.least
-        a_round_s = sum(_ran_s(self.journal.samples[name]) for name in models) / ahead
+        a_round_s = sum(self._ran_s(models)) / ahead
         return max(self.rounds.least, ceil(_SLICE_S / max(a_round_s, 1e-6)))
 
     def _unfinished(self, models: Mapping[str, OnnxModel]) -> dict[str, OnnxModel]:
         """Told by the journal alone, so that what was finished is so when it is read again."""
         taken = {name: self.journal.samples[name] for name in models}
-        is_long_enough = sum(map(_ran_s, taken.values())) >= _LONG_ENOUGH_S
+        is_long_enough = sum(self._ran_s(models)) >= _LONG_ENOUGH_S
         most = min(_OFTEN_ENOUGH, self.rounds.most) if is_long_enough else self.rounds.most
-        steady = is_steady(list(taken.values()), self.rounds.settled)
+        steady = is_steady(list(taken.values()), self.rounds.settled, self._warm_runs)
         return {name: model for name, model in models.items() if not self._is_done(taken[name], most, steady)}
 
     def _is_done(self, samples: Sequence[Sample], most: int, steady: bool) -> bool:
@@ -180,6 +181,13 @@ class _Session:
                 self.waited_for_quiet_s += 2 * _LOOK_AGAIN_S  # looking takes as long
             else:
                 return
+
+    def _ran_s(self, models: Iterable[str]) -> list[float]:
+        return [_ran_s(self.journal.samples[name], self._warm_runs) for name in models]
+
+    @cached_property
+    def _warm_runs(self) -> int:
+        return int(self.device.fingerprint().get("warm_runs", 1))
 
     @property
     def _quiet_s(self) -> float:
@@ -224,7 +232,7 @@ def _tells(samples: Sequence[Sample]) -> bool:
     return bool(samples) and samples[0].slowness is not None
 
 
-def is_steady(models: Sequence[Sequence[Sample]], within: float) -> bool:
+def is_steady(models: Sequence[Sequence[Sample]], within: float, warm_runs: int = 1) -> bool:
     """Whether three seconds of running found models equally fast, in the median, and none found them faster.
 
     Always where the device does not tell its `slowness`: those that do are as quick as this.
@@ -235,21 +243,23 @@ def is_steady(models: Sequence[Sequence[Sample]], within: float) -> bool:
     for place, samples in enumerate(models):
         for sample in samples:
             rounds[sample.round].append((place, sample))
-    slices, ran_s = list[dict[int, float]](), inf
+    slices, in_slice_s = list[dict[int, float]](), inf
     for number in sorted(rounds):
-        if ran_s >= _SLICE_S:
+        if in_slice_s >= _SLICE_S:
             slices.append({})
-            ran_s = 0.0
+            in_slice_s = 0.0
         for place, sample in rounds[number]:
             slices[-1][place] = min(sample.warm_ms, slices[-1].get(place, inf))
-            ran_s += _ran_s([sample])
+            in_slice_s += _ran_s([sample], warm_runs)
     shortest = [min((sample.warm_ms for sample in samples), default=inf) for samples in models]
     slower = sorted(np.median([taken / shortest[place] for place, taken in each.items()]) for each in slices)
     return len(slower) >= _TO_SETTLE and bool(slower[_TO_SETTLE - 1] <= slower[0] + within)
 
 
-def _ran_s(samples: Sequence[Sample]) -> float:
-    return sum(sample.cold_ms + sample.warm_ms for sample in samples) / 1000
+def _ran_s(samples: Sequence[Sample], warm_runs: int = 1) -> float:
+    """For how long a device ran at least, given how many runs a warm time may be the shortest of, see `Sample`."""
+    warm_ms = (min(warm_runs * sample.warm_ms, sample.warm_ms + WARM_MS) for sample in samples)
+    return sum(sample.cold_ms + warm for sample, warm in zip(samples, warm_ms, strict=True)) / 1000
 
 
 def _summary(device: Device, samples: Sequence[Sample], within: float) -> BlockLatency:

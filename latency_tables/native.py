@@ -111,8 +111,8 @@ class NativeRunner:
         """Start the runner once.
 
         Returns:
-            `ort` (version of ONNX Runtime), `threads`, `clock_ns` (smallest step of its clock) and `cpus` (cores it
-            may use).
+            `ort` (version of ONNX Runtime), `threads`, `warm_runs` (see `Sample`), `clock_ns` (smallest step of its
+            clock) and `cpus` (cores it may use).
 
         Raises:
             LatencyError: it does not start there.

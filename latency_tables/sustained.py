@@ -21,7 +21,7 @@ class Sustained:
         burst_ms: median time of its first tenth.
         sustained_ms: median time of its last quarter.
         seconds: how long it ran.
-        runs: how often.
+        runs: how many warm runs were timed.
         temperature_c: at the end, where the device tells.
         frequency_mhz: at the end, where the device tells.
     """
@@ -44,9 +44,8 @@ def measure_sustained(device: Device, model: Mapping[str, OnnxModel], seconds: f
     device.prepare()
     started, times = time.monotonic(), list[float]()
     while time.monotonic() - started < seconds:
-        rounds = len(times) // 2
-        for sample in device.measure(model, range(rounds, rounds + _ROUNDS_AT_A_TIME)):
-            times += [sample.cold_ms, sample.warm_ms]
+        rounds = range(len(times), len(times) + _ROUNDS_AT_A_TIME)
+        times += [sample.warm_ms for sample in device.measure(model, rounds)]
     conditions = device.conditions()
     return Sustained(
         burst_ms=float(np.median(times[: max(1, len(times) // 10)])),

@@ -27,7 +27,7 @@ from .errors import UserError
 from .runs import Workspace
 from .search.quantities import chance_in_words
 
-VERSION = 3
+VERSION = 4
 OUTPUTS = ("picks.json", "measured.json", "table.json")
 
 _JOURNALS = {"fp32": "picks.jsonl", "int8": "picks-int8.jsonl"}

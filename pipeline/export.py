@@ -50,7 +50,7 @@ from .runs import Workspace
 from .stage_files import MODELS
 from .subject import EVAL_BATCH, Subject
 
-VERSION = 3
+VERSION = 4
 LOOKED_AT = 16  # images on which layers are compared one by one
 ALONE = 64  # images that are also answered one at a time
 OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")

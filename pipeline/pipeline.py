@@ -80,7 +80,7 @@ from .transfer import Trained
 from .user_modules import check_survivable
 from .weights import stated_resolution
 
-LATENCY_VERSION = 3
+LATENCY_VERSION = 4
 REPORT_VERSION = 3
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..device import Conditions, Fingerprint, OnnxModel, Sample
+from ..device import WARM_MS, WARM_RUNS, Conditions, Fingerprint, OnnxModel, Sample
 from ..errors import LatencyError
 from ..other_work import OtherWork
 from ..probe import probe_input, probe_values
@@ -44,6 +44,7 @@ class HostDevice:
             "os": f"{platform.system()} {platform.release()}",
             "runtime": f"ONNX Runtime {onnxruntime.__version__}, CPUExecutionProvider, 1 thread",
             "threads": 1,
+            "warm_runs": WARM_RUNS,
             "clock_us": self._clock_us,
         }
 
@@ -59,7 +60,7 @@ class HostDevice:
             for name, run in runs.items():
                 before = pulse.wait()
                 cold, _ = run.timed()
-                warm, cpu = run.timed()
+                warm, cpu = run.warm()
                 window.append(_Timed(name, number, cold, warm, cpu, round(max(before, pulse.slowness()), 3)))
                 if others.seconds >= _WINDOW_S:
                     yield from _samples(window, others)
@@ -122,6 +123,13 @@ class _BoundModel:
         self._session.run_with_iobinding(self._binding)
         wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
         return wall / 1e6, cpu / 1e6
+
+    def warm(self) -> tuple[float, float]:
+        """The shortest of some runs in a row, see `Sample`; wall and processor time in ms."""
+        runs = [self.timed()]
+        while len(runs) < WARM_RUNS and sum(wall for wall, _ in runs) < WARM_MS:
+            runs.append(self.timed())
+        return min(runs)
 
     def output(self) -> np.ndarray:
         """What the last run gave, see `probe_values`."""

@@ -203,6 +203,7 @@ class ShellDevice(ABC):
             **self._describe(system),
             "runtime": f"ONNX Runtime {hello['ort']}, CPUExecutionProvider, {threads}",
             "threads": self._threads,
+            "warm_runs": hello["warm_runs"],
             # It is measured there, and comes out a little differently each time.
             "clock_us": 10.0 ** math.ceil(math.log10(hello["clock_ns"])) / 1000,
             "affinity": format_cores(self._cpus),

@@ -35,6 +35,7 @@ class Simulated:
     id: str = "simulated"
     kind: str = "simulated"
     build: str = "1"
+    warm_runs: int = 1
     factor: Callable[[str, int], float] = lambda name, number: 1.0
     others: Callable[[str, int], float | None] = lambda name, number: None
     losses: list[int] = field(default_factory=list)
@@ -57,7 +58,8 @@ class Simulated:
 
     def fingerprint(self) -> Fingerprint:
         """See `Device.fingerprint`."""
-        return {"name": "a simulated phone", "runtime": "arithmetic", "threads": 1, "clock_us": 0.001, "os": self.build}
+        told: Fingerprint = {"name": "a simulated phone", "runtime": "arithmetic", "threads": 1, "clock_us": 0.001}
+        return told | {"os": self.build, "warm_runs": self.warm_runs}
 
     def outputs(self, models: Mapping[str, OnnxModel]) -> dict[str, np.ndarray]:
         """See `Device.outputs`."""

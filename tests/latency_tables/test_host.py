@@ -16,6 +16,7 @@ from fairnas.latency_tables import (
     measure,
     profile_blocks,
 )
+from fairnas.latency_tables.devices import host
 from fairnas.models import Block
 
 TINY = Block("conv", 3, 4, 8, 2, 3)
@@ -70,3 +71,21 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(LatencyError, match="broken does not load") as refusal:
             measure(HostDevice(), {"broken": model}, Rounds(1, 1))
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("taken_ms", "warm_ms", "runs"),
+    [
+        ([9.0, 1.5, 0.9, 0.7, 0.8], 0.7, 5),  # the third warm run finds more of its weights in the caches
+        ([9.0, 2.5, 1.4, 1.3], 1.3, 4),  # 5.2 ms of warm runs are enough
+        ([9.0, 4.5], 4.5, 2),
+    ],
+)
+def test_a_warm_time_is_the_shortest_of_some_runs_in_a_row(
+    monkeypatch: pytest.MonkeyPatch, taken_ms: list[float], warm_ms: float, runs: int
+) -> None:
+    left = [(taken, taken / 2) for taken in [*taken_ms, 1e-9]]
+    monkeypatch.setattr(host._BoundModel, "timed", lambda _: left.pop(0))
+    [sample] = HostDevice().measure({"small": block_model(SMALL).SerializeToString()}, range(1))
+    assert (sample.cold_ms, sample.warm_ms, sample.cpu_ms) == (9.0, warm_ms, warm_ms / 2)
+    assert len(left) == 1 + len(taken_ms) - runs

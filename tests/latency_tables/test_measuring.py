@@ -88,12 +88,21 @@ def test_the_last_rounds_do_not_go_beyond_the_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a_round_s", "most", "taken"),
-    [(0.005, 1000, 1000), (0.5, 1000, 100), (0.5, 30, 30), (0.0201, 1000, 750)],
+    ("a_round_s", "warm_runs", "most", "taken"),
+    [
+        (0.005, 1, 1000, 1000),
+        (0.5, 1, 1000, 100),
+        (0.5, 1, 30, 30),
+        (0.0201, 1, 1000, 750),
+        (0.5, 4, 1000, 100),
+        (0.00804, 4, 1000, 900),  # rounds of 16.8 ms: four runs of two models, as many as take 4 ms of the largest
+    ],
 )
-def test_models_that_never_settle_stop_when_they_ran_long_enough(a_round_s: float, most: int, taken: int) -> None:
+def test_models_that_never_settle_stop_when_they_ran_long_enough(
+    a_round_s: float, warm_runs: int, most: int, taken: int
+) -> None:
     usual_s = sum(WEIGHTS.values()) / WEIGHTS_PER_MS * (1 + COLD) / 1000
-    device = Simulated(factor=lambda *_: a_round_s / usual_s)
+    device = Simulated(factor=lambda *_: a_round_s / usual_s, warm_runs=warm_runs)
     timings = measure(device, MODELS, Rounds(least=10, most=most, settled=-1.0))
     assert {timing.rounds for timing in timings.values()} == {taken}
 
