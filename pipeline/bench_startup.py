@@ -20,6 +20,8 @@ COMMANDS = (
     ("pipeline", "--data", "missing"),
     ("retrain", "nope"),
     ("export", "--run", "nope"),
+    ("transfer", "--weights", "nope"),
+    ("verify", "nope"),
 )
 
 

@@ -318,6 +318,10 @@ def transfer(
 
     fairnas transfer --weights runs/pixel-imagenet/retrain/pick-1 --data cifar100
     """
+    from .quick_checks import weights_file
+
+    weights = weights_file(weights)
+
     from .figures_of import figures_of
     from .transfer import find_trained
 
@@ -432,6 +436,9 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check an exported network from its files: every digest, the passport, the models, the signature."""
+    if not folder.is_dir():  # the rest takes seconds to import
+        raise UserError(f"no folder {folder}")
+
     from dataclasses import asdict
 
     from ..exporters.expectations import parse_expected

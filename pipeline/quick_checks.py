@@ -49,3 +49,15 @@ def check_there_is_a_run(run: Path | None, preset: str | None, data: str | None,
         f"there is no run in {run}{hint or ':'} Name one that was made, or say what a new one is made from, with "
         "--data or --preset"
     )
+
+
+def weights_file(weights: Path) -> Path:
+    """A `.safetensors` that was named, or that of a retrained network's folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = weights / "weights.safetensors" if weights.is_dir() else weights
+    if not path.is_file():
+        raise UserError(f"no weights {path}: give a .safetensors, or a folder RUN/retrain/NAME")
+    return path

@@ -12,6 +12,7 @@ from ..common.names import inside, safe_name
 from ..common.reading import read_object
 from ..models import AnyNetwork, parse_any_network
 from .errors import UserError
+from .quick_checks import weights_file
 from .retrain import OUTPUTS
 
 
@@ -48,10 +49,7 @@ def find_trained(named: Mapping[str, AnyNetwork] | None, weights: Path) -> Train
     Raises:
         UserError: there are no such weights, it is not known whose they are, or they are another network's.
     """
-    if weights.is_dir():
-        weights = weights / "weights.safetensors"
-    if not weights.is_file():
-        raise UserError(f"no weights {weights}: give a .safetensors, or a folder RUN/retrain/NAME")
+    weights = weights_file(weights)
     beside = _result_beside(weights)
     if beside is not None:
         if named is not None and beside.source not in named.values():

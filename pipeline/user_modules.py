@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import select
 import signal
 import sys
 from contextlib import suppress
@@ -14,8 +15,11 @@ from ..models import AnyNetwork, UserModel, build_any_network
 from .errors import UserError
 
 
-def check_survivable(source: AnyNetwork) -> None:
-    """Refuse a user's network whose making ends the process, with `os._exit`, `os.abort` or a crash.
+_LIMIT_S = 600.0  # enough to download weights
+
+
+def check_survivable(source: AnyNetwork, limit_s: float = _LIMIT_S) -> None:
+    """Refuse a user's network whose making ends the process, with `os._exit`, `os.abort` or a crash, or never ends.
 
     What it raises instead is left to who makes it in earnest. Nothing is done for networks that are not a user's.
 
@@ -31,6 +35,10 @@ def check_survivable(source: AnyNetwork) -> None:
         _make(source, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
+        if not select.select([answer], [], [], limit_s)[0]:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise UserError(f"{source} was not made in {limit_s / 60:g} minutes")
         survived = answer.read() != b""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if not survived:

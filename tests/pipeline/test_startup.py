@@ -57,6 +57,8 @@ REFUSED = {
     ("retrain", "--run", "typo"): "there is no run in typo",
     ("rank", "--run", "typo"): "there is no run in typo",
     ("report", "--run", "typo"): "typo is not a run folder",
+    ("transfer", "--weights", "typo"): "no weights typo: give a .safetensors",
+    ("verify", "typo"): "no folder typo",
     ("profile", "--target", "nope"): "unknown target 'nope'",
     ("profile", "--target", "cpu", "--threads", "2"): "target cpu runs on one thread",
     ("profile", "--target", "rpi4", "--host", "pi@x"): "fairnas profile --target board --host pi@raspberrypi",
