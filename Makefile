@@ -137,26 +137,26 @@ report: setup
 # Writes results/cifar10_cpu.json and the README's table; under an hour on two idle cores.
 experiment-cifar10: setup
 	$(VENV)/bin/fairnas pipeline --target cpu --preset cifar10-cpu $(if $(DATA),--data "$(DATA)") --run runs/cpu-cifar10-cpu
-	$(VENV)/bin/python -m fairnas.pipeline.results collect cifar10_cpu runs/cpu-cifar10-cpu
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results collect cifar10_cpu runs/cpu-cifar10-cpu
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 experiment-latency: setup
 	mkdir -p runs/latency-host
 	for run in 1 2 3; do rm -rf runs/latency-host/$$run && $(VENV)/bin/fairnas profile --target cpu --validate --json \
 		--out runs/latency-host/$$run > runs/latency-host/$$run.json || exit; done
-	$(VENV)/bin/python -m fairnas.pipeline.results latency-host runs/latency-host/1.json runs/latency-host/2.json \
+	$(VENV)/bin/python -m fairnas.experiments.results latency-host runs/latency-host/1.json runs/latency-host/2.json \
 		runs/latency-host/3.json
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 # On a machine that does nothing else: the study makes the other work itself. Stopped, the same command goes on.
 experiment-latency-load: setup
-	$(VENV)/bin/python -m fairnas.pipeline.load_study $(ARGS)
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.latency_load $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 # TABLES holds nasbench201/nasbench201.csv and latency/nasbench201_latency.csv; three minutes.
 experiment-search: setup
-	$(VENV)/bin/python -m fairnas.pipeline.search.tabular_study --data "$(TABLES)"
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.search.study --data "$(TABLES)"
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 # PROTOCOL=cpu is the reduced one, PROTOCOL= the full one, for a GPU. Stopped or paused (STOP_AFTER minutes of training,
 # exit code 75), the same command goes on.
@@ -177,19 +177,19 @@ experiment-ranking: setup
 	    --set supernet.sampling=$${each%-*} --run "$$run" $(if $(STOP_AFTER),--stop-after $(STOP_AFTER)) || exit $$?; \
 	  $(VENV)/bin/fairnas rank --run "$$run" --truth "$(TRUTH)" --column $(COLUMN) --architectures $(ARCHITECTURES) || exit $$?; \
 	done
-	$(VENV)/bin/python -m fairnas.pipeline.ranking.study collect results/ranking_$(SPACE).json \
+	$(VENV)/bin/python -m fairnas.experiments.ranking collect results/ranking_$(SPACE).json \
 	  $(foreach each,$(SAMPLINGS),"runs/$(RANKING)/$(each)")
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 experiment-scoring: setup
-	$(VENV)/bin/python -m fairnas.pipeline.bench_scoring "$(TRUTH)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.scoring "$(TRUTH)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 experiment-overhead: setup
-	$(VENV)/bin/python -m fairnas.pipeline.search.overhead $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.search.overhead $(ARGS)
 
 # Stopped, the same command goes on; half an hour on one core.
 experiment-export-sweep: setup
-	$(VENV)/bin/python -m fairnas.pipeline.export_sweep $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.export_sweep $(ARGS)
 
 # Exports exit with 3 where a format was withheld, which is a result.
 DEPLOYED = runs/deploy
@@ -210,8 +210,8 @@ experiment-deploy: setup-deploy
 	$(call deploy,fairnas_c_se,$(CLIPPED) --set export.int8.max_drop=0.015 --hard-swish)
 	$(VENV)/bin/fairnas retrain mobilenetv2_100 $(IMAGENETTE) $(CLIPPED) --run "$(DEPLOYED)/mobilenetv2_100"
 	$(call deploy,mobilenetv2_100)
-	$(VENV)/bin/python -m fairnas.pipeline.deploy_study results/deploy_imagenette.json "$(DEPLOYED)"/*
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.deploy results/deploy_imagenette.json "$(DEPLOYED)"/*
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 # Backbones start from the classifiers that experiment-deploy trained, as far as it did. The operators of onedl-mmcv are
 # compiled for CPUs.
@@ -222,21 +222,21 @@ openmmlab: setup
 TRAINED = $(if $(wildcard $(DEPLOYED)/*/retrain/*/weights.safetensors),--weights "$(DEPLOYED)/{name}/retrain/{name}/weights.safetensors")
 
 experiment-detection: openmmlab
-	CUDA_VISIBLE_DEVICES= $(OPENMMLAB)/bin/python -m fairnas.pipeline.detection --data "$(or $(DATA),penn-fudan)" $(TRAINED) $(ARGS)
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	CUDA_VISIBLE_DEVICES= $(OPENMMLAB)/bin/python -m fairnas.experiments.detection --data "$(or $(DATA),penn-fudan)" $(TRAINED) $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 experiment-segmentation: setup
-	$(VENV)/bin/python -m fairnas.pipeline.segmentation --data "$(or $(DATA),camvid)" $(TRAINED) $(ARGS)
-	$(VENV)/bin/python -m fairnas.pipeline.results readme
+	$(VENV)/bin/python -m fairnas.experiments.segmentation --data "$(or $(DATA),camvid)" $(TRAINED) $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.results readme
 
 bench: setup
-	$(VENV)/bin/python -m fairnas.pipeline.bench $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.bench $(ARGS)
 
 # A process for each core, of one thread each; those that are done take over what the others have left. WORKERS= does
 # without (for a debugger, say). What stands in ARGS counts: ARGS="-n 1".
 WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); [ $$cores -lt 8 ] && echo $$cores || echo 8)
 bench-startup: setup
-	$(VENV)/bin/python -m fairnas.pipeline.bench_startup $(ARGS)
+	$(VENV)/bin/python -m fairnas.experiments.startup $(ARGS)
 
 test: setup-dev
 	$(VENV)/bin/python -m pytest $(if $(WORKERS),-n $(WORKERS) --dist worksteal) $(ARGS)

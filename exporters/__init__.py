@@ -1,9 +1,9 @@
 """How a network leaves: export, parity with PyTorch, and the passport that says what was checked."""
 
 from .errors import ExportError
-from .onnx import Preprocessing, export_onnx, traced
+from .onnx.export import Preprocessing, export_onnx, traced
 from .parity import Parity, compare, onnx_logits
-from .passport import Accuracy, ExportedFile, LatencyRecord, Passport
+from .passport.passport import Accuracy, ExportedFile, LatencyRecord, Passport
 
 __all__ = [
     "Accuracy",

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from .onnx import Preprocessing
+from .onnx.export import Preprocessing
 
 Logits: TypeAlias = Callable[[Tensor], Tensor]
 """Maps preprocessed images `[B, C, H, W]`, float32 on the CPU, to logits `[B, classes]`."""

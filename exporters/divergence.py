@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from torch import Tensor, nn
 
-from .module_outputs import module_outputs, module_paths
-from .onnx_graph import WEIGHTED, consumers, inner_tensors, loaded, producers
+from .onnx.graph import WEIGHTED, consumers, inner_tensors, loaded, producers
+from .onnx.module_outputs import module_outputs, module_paths
 
 WORST = 5  # layers that are listed
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# As latency_tables/runtime.py does, which cannot be imported from here.
+# As latency_tables/runtimes/onnxruntime.py does, which cannot be imported from here.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MB = 1e6

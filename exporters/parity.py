@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..latency_tables.runtime import onnxruntime
+from ..latency_tables.runtimes.onnxruntime import onnxruntime
 from .errors import ExportError
 
 

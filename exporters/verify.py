@@ -11,18 +11,18 @@ from typing import Any, TypeAlias
 from ..common.errors import UnreadableFile
 from ..common.reading import parse_json
 from ..common.text import plain
-from .checksums import SIGNATURE, SUMS, check_signature
+from .checks.cost import check_cost
+from .checks.expectations import Expected, check_expected
+from .checks.findings import Finding, failed, ok, skipped
+from .checks.model_process import seconds_for
+from .checks.models import check_model, check_probe
+from .checks.page import check_page
 from .errors import ExportError
-from .expectations import Expected, check_expected
-from .findings import Finding, failed, ok, skipped
-from .folder_bytes import FolderBytes, check_bytes, read_regular, why_not_regular
-from .model_process import seconds_for
-from .passport import PASSPORT, Passport, read_passport
-from .passport_page import PAGE
-from .passport_v1 import check_version_1
-from .verify_cost import check_cost
-from .verify_models import check_model, check_probe
-from .verify_page import check_page
+from .passport.checksums import SIGNATURE, SUMS, check_signature
+from .passport.folder_bytes import FolderBytes, check_bytes, read_regular, why_not_regular
+from .passport.page import PAGE
+from .passport.passport import PASSPORT, Passport, read_passport
+from .passport.version_1 import check_version_1
 
 Remeasure: TypeAlias = Callable[[Passport, Path], Iterable[Finding]]
 """Measures accuracy again; is given the passport and the folder."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from ..models import Block
+from .block_features import FEATURES, block_features, block_sizes, shape, size_group
 from .errors import LatencyError
-from .features import FEATURES, block_features, block_sizes, shape, size_group
 from .table import LONGEST_MS, SHORTEST_MS, FittedModel, LatencyTable
 
 UNCHECKED_ERROR = 0.4

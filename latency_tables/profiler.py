@@ -22,8 +22,8 @@ from .errors import LatencyError
 from .gate import unsteady
 from .measuring import Progress, Rounds, measure
 from .predictor import Predictor
-from .quantize import quantized
 from .references import COUNT, References, steadiness
+from .runtimes.quantize import quantized
 from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision
 from .validation import validate, validation_networks
 

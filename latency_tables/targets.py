@@ -157,7 +157,7 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
                 raise LatencyError(f"target {target.name} needs to know where the board is: add --host user@address")
             return SshDevice(options.host, options.threads, options.cpus, progress=options.announce)
         case "browser":
-            from .devices.browser import BrowserDevice
+            from .devices.browser.device import BrowserDevice
 
             return BrowserDevice(
                 options.port,
@@ -166,7 +166,7 @@ def open_device(target: Target, options: DeviceOptions | None = None) -> Device 
                 announce=lambda url: options.announce(f"open this in the browser of the device: {url}"),
             )
         case "cuda":
-            from .devices.cuda import CudaDevice
+            from .devices.cuda.device import CudaDevice
 
             return CudaDevice()
         case None:

@@ -22,14 +22,14 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Wh
 from sklearn.preprocessing import StandardScaler
 
 from ..models import Block
+from .block_features import block_features, hidden_elements
 from .block_models import block_model
 from .calibration import upper_error
 from .device import Device, OnnxModel
 from .errors import LatencyError
-from .features import block_features, hidden_elements
 from .measuring import Progress, Rounds, measure
 from .predictor import Predictor
-from .quantize import quantized
+from .runtimes.quantize import quantized
 from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision, Validation
 
 LEAST_TIMINGS = 4

@@ -39,7 +39,7 @@ def check_settings(config: Config) -> None:
     _check_opset(config.export.opset)
     _check_files(config)
     if config.search.storage is not None:
-        from .search.shared_study import database_url
+        from .search.shared import database_url
 
         database_url(config.search.storage.get_secret_value())
 
@@ -128,7 +128,7 @@ def _check_opset(opset: int) -> None:
     from onnx import TensorProto, helper
     from torch.onnx import _constants
 
-    from ..latency_tables.runtime import onnxruntime
+    from ..latency_tables.runtimes.onnxruntime import onnxruntime
 
     most = min(onnx.defs.onnx_opset_version(), getattr(_constants, "ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET", 20))
     if opset > most:
@@ -149,8 +149,8 @@ def _check_opset(opset: int) -> None:
 
 def _check_files(config: Config) -> None:
     from ..latency_tables import load_table
-    from .distillation import teacher_source
-    from .weights import check_weights_file
+    from .training.distillation import teacher_source
+    from .training.weights import check_weights_file
 
     for table in (config.latency.table, config.latency.int8_table):
         if table is not None:
@@ -161,7 +161,7 @@ def _check_files(config: Config) -> None:
         if path is not None:
             check_weights_file(Path(path), f"retrain.{key}: ")
     if config.export.sign_with is not None:
-        from ..exporters.checksums import fingerprint
+        from ..exporters.passport.checksums import fingerprint
 
         fingerprint(expanded(config.export.sign_with))
 

@@ -395,7 +395,7 @@ class RetrainConfig(Section):
 
     def make_scheduler(self, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> Scheduler:
         """Timm's schedule for an optimiser."""
-        from .schedule import make_scheduler
+        from .training.schedule import make_scheduler
 
         options = cast(dict[str, Any], self.sched_args)
         return make_scheduler(

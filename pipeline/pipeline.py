@@ -18,8 +18,8 @@ from ..common.names import UnsafeNameError, safe_name
 from ..common.places import expanded
 from ..common.reading import read_object
 from ..common.text import shown
-from ..exporters.checksums import fingerprint
-from ..exporters.quiet import output_as_remarks
+from ..exporters.litert.quiet import output_as_remarks
+from ..exporters.passport.checksums import fingerprint
 from ..latency_tables import (
     Device,
     DeviceOptions,
@@ -38,7 +38,7 @@ from ..latency_tables import (
     require_trust,
     unsteady,
 )
-from ..latency_tables.runtimes import about_networks, runtime_warning
+from ..latency_tables.runtimes.names import about_networks, runtime_warning
 from ..latency_tables.table import Precision
 from ..models import (
     AnyNetwork,
@@ -53,32 +53,38 @@ from ..models import (
     get_space,
     network_digest,
 )
-from . import check_picks, evaluate, export, ranks, retrain, train_supernet
+from . import distributed as ranks
 from .config import Config
 from .console import announce, console, sample_bar
 from .data import Dataset, load_dataset
-from .distillation import open_teacher, teacher_source
-from .earlier_tables import earlier_tables, tables_of_runs
 from .errors import UserError
-from .export_latency import predicted_latency
-from .figures_of import figures_of
-from .picks_file import folder_name, is_pick, read_picks
-from .provenance import commit, machine
-from .ranking import TRUTH_PREFIX, certificate, similarity
+from .export import export
+from .export.latency import predicted_latency
+from .export.subject import Weights, built_network, open_subject, refuse_other_normalisation
+from .latency import picks as check_picks
+from .latency.earlier import earlier_tables, tables_of_runs
+from .ranking import TRUTH_PREFIX, certificate
 from .ranking.sample import choose, random_pool
 from .ranking.truth import Truth, read_truth, truth_of_trained
 from .report import write_report
-from .runs import Run, Stage, Workspace, versions
-from .search import stage as search
+from .retrain import train as retrain
+from .retrain.transfer import Trained
+from .runs.figures import figures_of
+from .runs.picks_file import folder_name, is_pick, read_picks
+from .runs.provenance import commit, machine
+from .runs.run import Run, Stage, Workspace, versions
+from .search import search as search
 from .search.constraints import limits_of
 from .search.costs import space_costs
+from .search.distributed_scoring import FollowingScorer, RankedScorer
 from .search.problem import Problem
-from .search.ranks import FollowingScorer, RankedScorer
 from .search.scoring import SharedScorer, ThreadedScorer
-from .subject import Weights, built_network, open_subject, refuse_other_normalisation
-from .transfer import Trained
+from .supernet import scoring as evaluate
+from .supernet import similarity
+from .supernet import train as train_supernet
+from .training.distillation import open_teacher, teacher_source
+from .training.weights import stated_resolution
 from .user_modules import check_survivable
-from .weights import stated_resolution
 
 LATENCY_VERSION = 4
 REPORT_VERSION = 3

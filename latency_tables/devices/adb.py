@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..bundle import Bundle, build_bundle
 from ..device import Fingerprint
 from ..errors import DeviceLost, LatencyError
-from ..packages import ProgressLine
+from ..runner.bundle import Bundle, build_bundle
+from ..runner.packages import ProgressLine
 from .linux import LinuxSystem
 from .shell import PATIENCE_S, ShellDevice, ShellTransport
 

@@ -17,7 +17,7 @@ from ..errors import LatencyError
 from ..other_work import OtherWork
 from ..probe import probe_input, probe_values
 from ..pulse import Pulse
-from ..runtime import onnxruntime
+from ..runtimes.onnxruntime import onnxruntime
 
 _WINDOW_S = 0.1  # how often others' use of the cores is looked at: the system counts in hundredths of a second
 _SHORTEST_S = 0.04

@@ -16,10 +16,10 @@ from typing import IO
 
 import numpy as np
 
-from ..bundle import Bundle
 from ..device import Conditions, Fingerprint, OnnxModel, Sample
 from ..errors import DeviceLost, LatencyError
-from ..native import NativeRunner
+from ..runner.bundle import Bundle
+from ..runner.client import NativeRunner
 from .linux import LinuxSystem, format_cores, read_conditions
 
 PATIENCE_S = 10.0

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..bundle import Bundle, build_bundle
 from ..device import Fingerprint
 from ..errors import DeviceLost, LatencyError
-from ..packages import ProgressLine
+from ..runner.bundle import Bundle, build_bundle
+from ..runner.packages import ProgressLine
 from .linux import LinuxSystem
 from .shell import PATIENCE_S, ShellDevice, ShellTransport, one_line
 

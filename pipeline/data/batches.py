@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from ..distributed import on_this_machine
 from ..errors import UserError
-from ..ranks import on_this_machine
 from .augment import Augment
 from .images import ImageFormat, ImageSet, MemoryImages
 from .per_image import Pictures

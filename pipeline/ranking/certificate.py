@@ -13,8 +13,8 @@ from ...common.files import write_atomic, write_json
 from ...models import AnySupernet, Architecture, NasBench201Space, any_space
 from ..config import Config
 from ..data import Dataset
-from ..evaluate import PathScorer
-from ..runs import Workspace
+from ..runs.run import Workspace
+from ..supernet.scoring import PathScorer
 from .journal import ScoreJournal
 from .metrics import certify
 from .selection import selection

@@ -13,7 +13,7 @@ from ...common.reading import parse_json
 from ...common.text import shown
 from ...models import Architecture
 from ..console import console, progress_bar
-from ..digested_lines import DigestedLines
+from ..runs.digested_lines import DigestedLines
 
 CHUNK = 128
 """Architectures scored between two lines of the journal: at most their scores are lost by a kill."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ...exporters.formatting import number
+from ...exporters.pages.formatting import number
 from .run_files import RunFiles, Scored, as_dict
 
 

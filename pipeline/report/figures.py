@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from ...exporters.formatting import count, millions, milliseconds, number, percent
+from ...exporters.pages.formatting import count, millions, milliseconds, number, percent
 from .latency import Comparison
 from .style import FRONT, SCORED, NetworkStyle, base_layout
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...exporters.formatting import number
+from ...exporters.pages.formatting import number
 from .run_files import as_list
 
 

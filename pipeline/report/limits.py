@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.stats import norm
 
-from ...exporters.formatting import number
+from ...exporters.pages.formatting import number
 from ..search.quantities import chance_in_words
 from .run_files import RunFiles, as_dict
 

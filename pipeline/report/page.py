@@ -8,7 +8,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from ...common.files import write_atomic
-from ...exporters import pages
+from ...exporters.pages import pages
 from . import figures, sections
 from .run_files import as_dict, as_list, read_run
 from .style import network_styles

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ...exporters.formatting import architecture_lines, count, number
+from ...exporters.pages.formatting import architecture_lines, count, number
 from .calibration import corrected
 from .figures import AXES, MAX_CLOUD, SHOWN, Plot, axes, padded, scaled, thinned
 from .run_files import Constraint, RunFiles, Scored

@@ -18,9 +18,9 @@ from ...common.errors import FairnasError, UnreadableFile
 from ...common.names import UnsafeNameError, inside, safe_name
 from ...common.reading import parse_json, parse_yaml, read_bytes, read_json, read_text
 from ...common.text import plain
-from ...exporters.formatting import number
-from ..manifest import MOVING, PREVIOUS
+from ...exporters.pages.formatting import number
 from ..ranking import TRUTH_PREFIX
+from ..runs.manifest import MOVING, PREVIOUS
 from ..search.quantities import excess
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...exporters.formatting import count, number, percent
-from ...exporters.passport_page import STATUS
+from ...exporters.pages.formatting import count, number, percent
+from ...exporters.passport.page import STATUS
 from . import figures
 from .latency import Comparison, compare, entries, formats, leading, prediction
 from .limits import Kept, in_words, kept

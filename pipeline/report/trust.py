@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ...exporters.formatting import count, duration, number, percent
+from ...exporters.pages.formatting import count, duration, number, percent
 from ..ranking.summary import COSTS, source_in_words, spacing_in_words
 from . import trust_figures
 from .figures import Plot

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ...exporters.formatting import architecture_lines, as_numbers, count
+from ...exporters.pages.formatting import architecture_lines, as_numbers, count
 from ..ranking.lemma import probability_of_equal_counts, stirling_approximation, trials_up_to
 from .figures import Plot, axes, thinned
 from .style import FRONT, LIMIT, SCORED, base_layout

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...common.errors import UnreadableFile
 from ...common.reading import parse_json
-from ..digested_lines import DigestedLines
+from ..runs.digested_lines import DigestedLines
 from .algorithms.interface import Genome
 
 

@@ -16,8 +16,8 @@ from ...common.text import plain, shown
 from ..console import console
 from ..errors import UserError
 from .archive import Archive
+from .optuna_study import PATIENCE_SECONDS, Study
 from .problem import Problem
-from .study import PATIENCE_SECONDS, Study
 
 _REFRESH_SECONDS = 1.0  # between updates
 # What SQLite may have left beside the file: it would undo the beginning of a new file with it.

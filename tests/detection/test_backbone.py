@@ -9,8 +9,8 @@ import pytest
 import timm
 import torch
 from fairnas.exporters import ExportError
-from fairnas.exporters.mmdet import CONFIGS, FairNAS, retinanet_config
-from fairnas.models.features import modules_until
+from fairnas.exporters.backbones.mmdet import CONFIGS, FairNAS, retinanet_config
+from fairnas.models.backbone_features import modules_until
 from mmdet.registry import MODELS  # pyright: ignore[reportMissingImports]
 from mmengine.config import Config  # pyright: ignore[reportMissingImports]
 from mmengine.registry import init_default_scope  # pyright: ignore[reportMissingImports]

@@ -15,12 +15,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from fairnas.exporters.mmdet import CONFIGS
-from fairnas.pipeline.detection import training
-from fairnas.pipeline.detection.experiment import run_experiment
-from fairnas.pipeline.detection.markdown import to_markdown
-from fairnas.pipeline.detection.people import People, load_people
-from fairnas.pipeline.detection.training import Recipe
+from fairnas.experiments.detection import training
+from fairnas.experiments.detection.experiment import run_experiment
+from fairnas.experiments.detection.markdown import to_markdown
+from fairnas.experiments.detection.people import People, load_people
+from fairnas.experiments.detection.training import Recipe
+from fairnas.exporters.backbones.mmdet import CONFIGS
 from fairnas.pipeline.errors import UserError
 
 from .drawn_people import draw_people

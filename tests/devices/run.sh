@@ -25,10 +25,10 @@ unshare --net --mount --pid --fork true 2>/dev/null || without_lookalikes "no na
 . "$here/lookalikes/common.sh"
 "$here/lookalikes/fetch.sh" || without_lookalikes "lookalikes/fetch.sh failed"
 # Inside there is no network to fetch their parts from.
-"$python" -c 'from fairnas.latency_tables.bundle import build_bundle
+"$python" -c 'from fairnas.latency_tables.runner.bundle import build_bundle
 for with_loader in (True, False):
     build_bundle("aarch64", with_loader=with_loader)' || without_lookalikes "the bundles cannot be built"
-"$python" -c 'from fairnas.latency_tables.devices.browser_runtime import runtime_files
+"$python" -c 'from fairnas.latency_tables.devices.browser.runtime import runtime_files
 runtime_files()' || without_lookalikes "the browser's runtime cannot be downloaded"
 
 exec 9>"$LAB/lock"

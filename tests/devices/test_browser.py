@@ -24,10 +24,10 @@ import pytest
 from fairnas.latency_tables import LatencyError, block_model, calibration_networks, network_model
 from fairnas.latency_tables.calibration import leave_one_out
 from fairnas.latency_tables.device import Device, Sample
-from fairnas.latency_tables.devices.browser import BrowserDevice
-from fairnas.latency_tables.devices.browser_messages import Brand, Hello
-from fairnas.latency_tables.devices.browser_runtime import _PACKAGE, runtime_files
-from fairnas.latency_tables.devices.browser_server import MOST_BYTES
+from fairnas.latency_tables.devices.browser.device import BrowserDevice
+from fairnas.latency_tables.devices.browser.messages import Brand, Hello
+from fairnas.latency_tables.devices.browser.runtime import _PACKAGE, runtime_files
+from fairnas.latency_tables.devices.browser.server import MOST_BYTES
 from fairnas.latency_tables.errors import DeviceLost
 from fairnas.latency_tables.probe import probe_input, probe_values
 from fairnas.models import get_space

@@ -11,8 +11,8 @@ import pytest
 import torch
 from fairnas.latency_tables import HostDevice, LatencyError, block_model, network_model
 from fairnas.latency_tables.device import Device
-from fairnas.latency_tables.devices.cuda import CudaDevice
-from fairnas.latency_tables.devices.onnx_in_torch import OnnxInTorch
+from fairnas.latency_tables.devices.cuda.device import CudaDevice
+from fairnas.latency_tables.devices.cuda.onnx_in_torch import OnnxInTorch
 from fairnas.latency_tables.probe import probe_input, probe_values
 from fairnas.models import Block, get_space
 from onnx import TensorProto, helper

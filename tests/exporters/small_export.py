@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from fairnas.exporters import Preprocessing, compare, export_onnx, onnx_logits
-from fairnas.exporters.export_folder import write_export_folder
-from fairnas.exporters.passport import (
+from fairnas.exporters.passport.folder import write_export_folder
+from fairnas.exporters.passport.passport import (
     Accuracy,
     ExportedFile,
     FormatRecord,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from fairnas.exporters import Preprocessing, export_onnx
 from fairnas.exporters.deployable import Samples
-from fairnas.exporters.onnx_int8 import Int8Settings, quantise_onnx
+from fairnas.exporters.onnx.int8 import Int8Settings, quantise_onnx
 from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import Tensor, nn

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 from fairnas.exporters import ExportError
-from fairnas.exporters.checksums import check_signature, fingerprint, format_sums, is_plain_name, parse_sums, sign
+from fairnas.exporters.passport.checksums import (
+    check_signature,
+    fingerprint,
+    format_sums,
+    is_plain_name,
+    parse_sums,
+    sign,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,8 +8,8 @@ import pytest
 import timm
 import torch
 from fairnas.exporters import ExportError
-from fairnas.exporters.backbone_weights import load_backbone_weights
-from fairnas.exporters.deeplab import DeepLabHead, Segmenter, build_deeplab
+from fairnas.exporters.backbones.deeplab import DeepLabHead, Segmenter, build_deeplab
+from fairnas.exporters.backbones.weights import load_backbone_weights
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

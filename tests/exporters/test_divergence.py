@@ -11,8 +11,8 @@ import pytest
 import timm
 import torch
 from fairnas.exporters.divergence import WORST, first_divergence, first_divergence_from_torch, layer_errors
-from fairnas.exporters.onnx import traced
-from fairnas.exporters.onnx_fp16 import FILE, to_fp16
+from fairnas.exporters.onnx.export import traced
+from fairnas.exporters.onnx.fp16 import FILE, to_fp16
 from torch import nn
 
 from tests.exporters.quantised_networks import exported_network, images

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from fairnas.exporters import Preprocessing, compare, export_onnx, onnx_logits
-from fairnas.exporters.export_folder import write_export_folder
-from fairnas.exporters.formatting import millions
-from fairnas.exporters.model_facts import model_facts, probe_images
-from fairnas.exporters.passport import FormatRecord, ParityRecord, Passport, read_passport
-from fairnas.exporters.passport_page import render_passport
+from fairnas.exporters.checks.model_facts import model_facts, probe_images
+from fairnas.exporters.pages.formatting import millions
+from fairnas.exporters.passport.folder import write_export_folder
+from fairnas.exporters.passport.page import render_passport
+from fairnas.exporters.passport.passport import FormatRecord, ParityRecord, Passport, read_passport
 from fairnas.exporters.verify import failures, require_sound, verify
 from torch import Tensor, nn
 from torch.nn import functional

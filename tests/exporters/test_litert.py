@@ -12,12 +12,12 @@ import timm
 import torch
 from fairnas.exporters.deployable import Deployable, Exported, Samples
 from fairnas.exporters.errors import ExportError
-from fairnas.exporters.litert import LiteRtSettings, to_litert, to_litert_int8
-from fairnas.exporters.litert_divergence import litert_divergence
-from fairnas.exporters.litert_files import operators, read_metadata, with_metadata
-from fairnas.exporters.litert_int8 import choose_int8
-from fairnas.exporters.litert_runtime import litert_latency, litert_logits
-from fairnas.exporters.onnx import Preprocessing
+from fairnas.exporters.litert.divergence import litert_divergence
+from fairnas.exporters.litert.export import LiteRtSettings, to_litert, to_litert_int8
+from fairnas.exporters.litert.files import operators, read_metadata, with_metadata
+from fairnas.exporters.litert.int8 import choose_int8
+from fairnas.exporters.litert.runtime import litert_latency, litert_logits
+from fairnas.exporters.onnx.export import Preprocessing
 from fairnas.exporters.parity import compare
 from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
 from torch import Tensor, nn

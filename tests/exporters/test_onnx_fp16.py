@@ -9,7 +9,7 @@ import timm
 import torch
 from fairnas.exporters import ExportError
 from fairnas.exporters.divergence import layer_errors
-from fairnas.exporters.onnx_fp16 import FILE, to_fp16
+from fairnas.exporters.onnx.fp16 import FILE, to_fp16
 from onnx import TensorProto
 
 from tests.exporters.quantised_networks import exported_network, images

@@ -15,14 +15,14 @@ import torch
 from fairnas.exporters import ExportError
 from fairnas.exporters.deployable import Exported, Samples
 from fairnas.exporters.divergence import first_divergence, layer_errors
-from fairnas.exporters.onnx import traced
-from fairnas.exporters.onnx_calibration import distributions
-from fairnas.exporters.onnx_float_layers import float_front
-from fairnas.exporters.onnx_gates import absorb_gates, gate_ranges, spell_out_hard_swish
-from fairnas.exporters.onnx_graph import inner_tensors, loaded, quiet_session
-from fairnas.exporters.onnx_int8 import FILE, Int8Settings, _Quantiser, quantise_onnx
-from fairnas.exporters.onnx_prepare import prepared
-from fairnas.latency_tables.quantize import quantized_from
+from fairnas.exporters.onnx.calibration import distributions
+from fairnas.exporters.onnx.export import traced
+from fairnas.exporters.onnx.float_layers import float_front
+from fairnas.exporters.onnx.gates import absorb_gates, gate_ranges, spell_out_hard_swish
+from fairnas.exporters.onnx.graph import inner_tensors, loaded, quiet_session
+from fairnas.exporters.onnx.int8 import FILE, Int8Settings, _Quantiser, quantise_onnx
+from fairnas.exporters.onnx.prepare import prepared
+from fairnas.latency_tables.runtimes.quantize import quantized_from
 from onnx import TensorProto
 from torch import nn
 

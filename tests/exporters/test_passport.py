@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fairnas.exporters import ExportError, Parity, export_folder
-from fairnas.exporters.export_folder import write_export_folder
-from fairnas.exporters.formatting import milliseconds
-from fairnas.exporters.passport import (
+from fairnas.exporters import ExportError, Parity
+from fairnas.exporters.pages.formatting import milliseconds
+from fairnas.exporters.passport import folder as export_folder
+from fairnas.exporters.passport.folder import write_export_folder
+from fairnas.exporters.passport.page import render_passport
+from fairnas.exporters.passport.passport import (
     SCHEMA_FILE,
     FormatRecord,
     ParityRecord,
@@ -24,7 +26,6 @@ from fairnas.exporters.passport import (
     read_passport,
     schema,
 )
-from fairnas.exporters.passport_page import render_passport
 from pydantic import ValidationError
 
 from . import small_export as small

@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fairnas.exporters import ExportError, Preprocessing, model_process, verify_models
-from fairnas.exporters.checksums import format_sums, sign
-from fairnas.exporters.expectations import Expected, parse_expected
-from fairnas.exporters.findings import Finding
-from fairnas.exporters.model_facts import RECIPE
-from fairnas.exporters.passport import ParityRecord, ProbeRecord, read_passport
-from fairnas.exporters.passport_page import render_passport
+from fairnas.exporters import ExportError, Preprocessing
+from fairnas.exporters.checks import model_process
+from fairnas.exporters.checks import models as verify_models
+from fairnas.exporters.checks.cost import check_cost
+from fairnas.exporters.checks.expectations import Expected, parse_expected
+from fairnas.exporters.checks.findings import Finding
+from fairnas.exporters.checks.model_facts import RECIPE
+from fairnas.exporters.passport.checksums import format_sums, sign
+from fairnas.exporters.passport.page import render_passport
+from fairnas.exporters.passport.passport import ParityRecord, ProbeRecord, read_passport
 from fairnas.exporters.verify import failed_names, failures, require_sound, verify
-from fairnas.exporters.verify_cost import check_cost
 from onnx import TensorProto, helper, numpy_helper
 
 from . import small_export as small

@@ -18,13 +18,13 @@ import pytest
 import torch
 from fairnas.exporters import ExportError, onnx_logits
 from fairnas.exporters.deployable import Exported
-from fairnas.exporters.tensorrt import Precision, TensorRtSettings, build_engine
-from fairnas.exporters.tensorrt_inspect import inspect_log, layers_of
-from fairnas.exporters.tensorrt_run import in_batches, run_engine
-from fairnas.exporters.tensorrt_timing import TimingCache
+from fairnas.exporters.tensorrt.build import Precision, TensorRtSettings, build_engine
+from fairnas.exporters.tensorrt.inspect import inspect_log, layers_of
+from fairnas.exporters.tensorrt.run import in_batches, run_engine
+from fairnas.exporters.tensorrt.timing import TimingCache
 from fairnas.latency_tables import LatencyError, block_model
-from fairnas.latency_tables.devices.cuda_engines import TensorRTEngine
-from fairnas.latency_tables.devices.tensorrt_library import find_library, no_gpu, open_library
+from fairnas.latency_tables.devices.cuda.engines import TensorRTEngine
+from fairnas.latency_tables.runtimes.tensorrt_library import find_library, no_gpu, open_library
 from fairnas.models import PUBLISHED, Block
 from onnx import helper
 

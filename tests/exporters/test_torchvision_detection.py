@@ -10,9 +10,9 @@ import pytest
 import timm
 import torch
 from fairnas.exporters import ExportError
-from fairnas.exporters.backbone_onnx import BackboneAndNeck, export_backbone
+from fairnas.exporters.backbones.onnx import BackboneAndNeck, export_backbone
+from fairnas.exporters.backbones.torchvision import FeaturePyramid, retinanet
 from fairnas.exporters.parity import onnx_logits
-from fairnas.exporters.torchvision_detection import FeaturePyramid, retinanet
 from safetensors.torch import save_file
 from torch import nn
 

@@ -13,14 +13,16 @@ import numpy as np
 import onnx
 import pytest
 from fairnas.common.files import sha256_file
-from fairnas.exporters import ExportError, Preprocessing, model_process, verify_models
-from fairnas.exporters.checksums import format_sums, sign
+from fairnas.exporters import ExportError, Preprocessing
+from fairnas.exporters.checks import model_process
+from fairnas.exporters.checks import models as verify_models
+from fairnas.exporters.checks.findings import Finding, failed, ok
 from fairnas.exporters.deployable import Deployable
-from fairnas.exporters.findings import Finding, failed, ok
-from fairnas.exporters.litert import LiteRtSettings, to_litert
+from fairnas.exporters.litert.export import LiteRtSettings, to_litert
 from fairnas.exporters.parity import Parity
-from fairnas.exporters.passport import ParityRecord, Passport, read_passport
-from fairnas.exporters.passport_page import render_passport
+from fairnas.exporters.passport.checksums import format_sums, sign
+from fairnas.exporters.passport.page import render_passport
+from fairnas.exporters.passport.passport import ParityRecord, Passport, read_passport
 from fairnas.exporters.verify import failures, require_sound, verify
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 
 import pytest
-from fairnas.latency_tables.devices.browser_exchange import Exchange
-from fairnas.latency_tables.devices.browser_server import PageServer
-from fairnas.latency_tables.devices.browser_visits import MOST_HEAD_BYTES
+from fairnas.latency_tables.devices.browser.exchange import Exchange
+from fairnas.latency_tables.devices.browser.server import PageServer
+from fairnas.latency_tables.devices.browser.visits import MOST_HEAD_BYTES
 
 FILES = {"index.html": b"<!doctype html>measuring", "page.js": b"let a;"}
 TOKEN = "t" * 32

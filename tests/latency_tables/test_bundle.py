@@ -14,18 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fairnas.latency_tables.bundle import ABIS, Bundle, build_bundle, copy_bundle, load_bundle
 from fairnas.latency_tables.errors import LatencyError
-from fairnas.latency_tables.packages import Package, fetch, unpack
-from fairnas.latency_tables.toolchain import Compiler, ingredients
+from fairnas.latency_tables.runner.bundle import ABIS, Bundle, build_bundle, copy_bundle, load_bundle
+from fairnas.latency_tables.runner.packages import Package, fetch, unpack
+from fairnas.latency_tables.runner.toolchain import Compiler, ingredients
 
 elffile = pytest.importorskip("elftools.elf.elffile", reason="needs fairnas[bundle]")
 
-from fairnas.latency_tables.elf import (  # noqa: E402
-    check_android_library,
-    check_android_program,
-    runtime_version,
-)
+from fairnas.latency_tables.runner.elf import check_android_library, check_android_program, runtime_version  # noqa: E402
 
 USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fairnas"
 SMALL = Package(
@@ -117,7 +113,7 @@ def test_a_damaged_bundle_is_built_again(bundle: Bundle, cache: Path, damage: st
 
 @pytest.mark.parametrize("moment_s", [0.2, 0.8, 2.0])
 def test_a_killed_build_leaves_nothing_half_made(bundle: Bundle, cache: Path, moment_s: float) -> None:
-    code = "import sys, pathlib; from fairnas.latency_tables.bundle import build_bundle as b; print(flush=True);"
+    code = "import sys, pathlib; from fairnas.latency_tables.runner.bundle import build_bundle as b; print(flush=True);"
     code += "b('x86_64', cache=pathlib.Path(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", code, str(cache)], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout

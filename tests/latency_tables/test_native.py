@@ -17,12 +17,12 @@ import numpy as np
 import onnx
 import pytest
 from fairnas.latency_tables.block_models import block_model
-from fairnas.latency_tables.bundle import Bundle, build_bundle
 from fairnas.latency_tables.device import WARM_MS, WARM_RUNS
 from fairnas.latency_tables.errors import DeviceLost, LatencyError
-from fairnas.latency_tables.native import NativeRunner
 from fairnas.latency_tables.probe import probe_input, probe_values
-from fairnas.latency_tables.runtime import onnxruntime
+from fairnas.latency_tables.runner.bundle import Bundle, build_bundle
+from fairnas.latency_tables.runner.client import NativeRunner
+from fairnas.latency_tables.runtimes.onnxruntime import onnxruntime
 from fairnas.models import Block
 from onnx import TensorProto, helper
 

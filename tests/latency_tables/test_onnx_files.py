@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from fairnas.latency_tables import HostDevice, LatencyError, Rounds, block_model, measure
-from fairnas.latency_tables.onnx_files import fixed_shapes, load_fixed
+from fairnas.latency_tables.runtimes.onnx_files import fixed_shapes, load_fixed
 from fairnas.models import Block
 from onnx import TensorProto, helper, numpy_helper
 

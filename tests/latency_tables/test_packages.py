@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fairnas.latency_tables import debian, packages
-from fairnas.latency_tables.bundle import load_bundle
 from fairnas.latency_tables.errors import LatencyError
-from fairnas.latency_tables.packages import Package, fetch
+from fairnas.latency_tables.runner import debian, packages
+from fairnas.latency_tables.runner.bundle import load_bundle
+from fairnas.latency_tables.runner.packages import Package, fetch
 
 CONTENT = b"a wheel, all of it"
 PACKAGE = Package("pypi", "small", "1.0", hashlib.sha256(CONTENT).hexdigest(), 1, "any")

@@ -17,7 +17,7 @@ from fairnas.latency_tables import (
     Validation,
     load_table,
 )
-from fairnas.latency_tables.features import block_sizes, size_group
+from fairnas.latency_tables.block_features import block_sizes, size_group
 from fairnas.latency_tables.predictor import UNCHECKED_ERROR
 from fairnas.latency_tables.table import SCHEMA_VERSION, FittedModel, NetworkFactor, NetworkLatency
 from fairnas.models import PUBLISHED, Block, get_space

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from fairnas.latency_tables import HostDevice, block_model, network_model
 from fairnas.latency_tables.measuring import TOLERANCE, relative_difference
-from fairnas.latency_tables.quantize import quantized
+from fairnas.latency_tables.runtimes.quantize import quantized
 from fairnas.models import Block, get_space
 from onnx import TensorProto
 

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fairnas.latency_tables import HostDevice, LatencyError, LatencyTable, Predictor, Rounds, profile_blocks
-from fairnas.latency_tables.features import block_features
-from fairnas.latency_tables.warm_start import (
-    LEAST_TIMINGS,
-    block_points,
-    leave_one_out,
-    scale,
-    scaled_table,
-    spread_choice,
-)
-from fairnas.latency_tables.warm_start_study import (
+from fairnas.experiments.warm_start import (
     DEFAULT_RESULTS,
     METHODS,
     TIMINGS,
@@ -29,6 +19,16 @@ from fairnas.latency_tables.warm_start_study import (
     select_method,
     to_markdown,
     used_operations,
+)
+from fairnas.latency_tables import HostDevice, LatencyError, LatencyTable, Predictor, Rounds, profile_blocks
+from fairnas.latency_tables.block_features import block_features
+from fairnas.latency_tables.warm_start import (
+    LEAST_TIMINGS,
+    block_points,
+    leave_one_out,
+    scale,
+    scaled_table,
+    spread_choice,
 )
 from fairnas.models import get_space
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fairnas.models import PUBLISHED, Architecture, Cost, SearchSpace, build_network, get_space, list_spaces
 from fairnas.models.networks import Network
-from fairnas.pipeline import cli
+from fairnas.pipeline.cli import app as cli
 
 from . import trace
 

@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from fairnas.models import PUBLISHED
-from fairnas.models.features import build_features, channels, modules_until, reductions
+from fairnas.models.backbone_features import build_features, channels, modules_until, reductions
 from timm.models import EfficientNet
 from torch import Tensor, nn
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fairnas.pipeline import stopping
+from fairnas.pipeline.runs import stopping
 
 from . import tiny
 from .processes import Processes, fairnas

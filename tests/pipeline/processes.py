@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from fairnas.models import Architecture
-    from fairnas.pipeline.runs import Run, Stage
+    from fairnas.pipeline.runs.run import Run, Stage
 
 # What a child does.
 
 
 def fairnas(*arguments: str) -> None:
     """The command."""
-    from fairnas.pipeline import cli
+    from fairnas.pipeline.cli import app as cli
 
     sys.argv = ["fairnas", *arguments]
     cli.main()
@@ -34,7 +34,7 @@ def fairnas(*arguments: str) -> None:
 
 def fairnas_marking(wanted: str, marker: str, *arguments: str) -> None:
     """The command, which touches `marker` when stage `wanted` begins, and is killed where it ends, at the latest."""
-    from fairnas.pipeline.runs import Run
+    from fairnas.pipeline.runs.run import Run
 
     execute = Run.execute
 
@@ -51,7 +51,7 @@ def fairnas_marking(wanted: str, marker: str, *arguments: str) -> None:
 
 def fairnas_dying(wanted: str, file: str, nth: str, *arguments: str) -> None:
     """The command, killed in stage `wanted` between writing the n-th temporary `file` and renaming it."""
-    from fairnas.pipeline.runs import Run
+    from fairnas.pipeline.runs.run import Run
 
     execute, replace = Run.execute, Path.replace
     running = ""
@@ -82,7 +82,7 @@ def fairnas_rank(rank: str, count: str, port: str, *arguments: str) -> None:
 
 def fairnas_rank_failing(rank: str, count: str, port: str, *arguments: str) -> None:
     """The same, but the first rank cannot write its second checkpoint."""
-    from fairnas.pipeline.checkpoint import Checkpoint
+    from fairnas.pipeline.runs.checkpoint import Checkpoint
 
     save, saved = Checkpoint.save, 0
 
@@ -102,7 +102,7 @@ def rank_of(function: str, rank: str, count: str, port: str, out: str) -> None:
     _be_rank(rank, count, port)
     sys.path.insert(0, str(Path(__file__).parent))
     import replicas  # pyright: ignore[reportMissingImports]
-    from fairnas.pipeline import ranks
+    from fairnas.pipeline import distributed as ranks
 
     with ranks.joined():
         answer = getattr(replicas, function)()
@@ -119,7 +119,7 @@ def _be_rank(rank: str, count: str, port: str) -> None:
 def hold_with_worker(folder: str, marker: str) -> None:
     """Hold a run folder and have a worker process, whose id goes into `marker`, until killed."""
     from fairnas.common.files import write_atomic
-    from fairnas.pipeline.runs import Run
+    from fairnas.pipeline.runs.run import Run
 
     with Run(Path(folder)):
         worker = os.fork()
@@ -161,7 +161,8 @@ def _die() -> NoReturn:
 def _serve() -> None:
     import onnxscript  # noqa: F401
     import sklearn.datasets  # noqa: F401
-    from fairnas.pipeline import cli, pipeline  # noqa: F401
+    from fairnas.pipeline import pipeline  # noqa: F401
+    from fairnas.pipeline.cli import app  # noqa: F401
     from optuna.storages._rdb import models  # noqa: F401
 
     gc.freeze()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from fairnas.models import build_any_network, parse_any_network
 from fairnas.pipeline.data.batches import part_of
-from fairnas.pipeline.data_parallel import Replica
+from fairnas.pipeline.training.data_parallel import Replica
 from torch import Tensor, nn
 from torch.nn import functional
 

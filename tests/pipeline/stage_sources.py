@@ -21,41 +21,41 @@ LOCK = Path(__file__).with_name("stage_versions.json")
 _IMAGES = "pipeline/data/sources.py"
 # Where the work of each stage begins.
 STAGES = {
-    "supernet": ("pipeline/train_supernet.py", _IMAGES),
-    "oneshot": ("pipeline/evaluate.py", _IMAGES),
-    "similarity": ("pipeline/ranking/similarity.py", _IMAGES),
+    "supernet": ("pipeline/supernet/train.py", _IMAGES),
+    "oneshot": ("pipeline/supernet/scoring.py", _IMAGES),
+    "similarity": ("pipeline/supernet/similarity.py", _IMAGES),
     "latency": ("latency_tables/__init__.py",),
-    "search": ("pipeline/search/stage.py", "pipeline/evaluate.py", _IMAGES),
-    "picks": ("pipeline/check_picks.py",),
-    "retrain": ("pipeline/retrain.py", _IMAGES),
-    "export": ("pipeline/export.py", _IMAGES),
+    "search": ("pipeline/search/search.py", "pipeline/supernet/scoring.py", _IMAGES),
+    "picks": ("pipeline/latency/picks.py",),
+    "retrain": ("pipeline/retrain/train.py", _IMAGES),
+    "export": ("pipeline/export/export.py", _IMAGES),
     "rank": ("pipeline/ranking/certificate.py", "pipeline/ranking/sample.py", _IMAGES),
     "report": ("pipeline/report/page.py",),
 }
 # Where each stage's version stands.
 VERSIONS = {
-    "supernet": ("pipeline/train_supernet.py", "VERSION"),
-    "oneshot": ("pipeline/evaluate.py", "VERSION"),
+    "supernet": ("pipeline/supernet/train.py", "VERSION"),
+    "oneshot": ("pipeline/supernet/scoring.py", "VERSION"),
     "latency": ("pipeline/pipeline.py", "LATENCY_VERSION"),
-    "similarity": ("pipeline/ranking/similarity.py", "VERSION"),
-    "search": ("pipeline/search/stage.py", "VERSION"),
-    "picks": ("pipeline/check_picks.py", "VERSION"),
-    "retrain": ("pipeline/retrain.py", "VERSION"),
-    "export": ("pipeline/export.py", "VERSION"),
+    "similarity": ("pipeline/supernet/similarity.py", "VERSION"),
+    "search": ("pipeline/search/search.py", "VERSION"),
+    "picks": ("pipeline/latency/picks.py", "VERSION"),
+    "retrain": ("pipeline/retrain/train.py", "VERSION"),
+    "export": ("pipeline/export/export.py", "VERSION"),
     "rank": ("pipeline/ranking/certificate.py", "VERSION"),
     "report": ("pipeline/pipeline.py", "REPORT_VERSION"),
 }
 # What cannot change a result.
 EXCLUDED = {
     "pipeline/config.py",  # its values are part of every stage's key
-    "pipeline/runs.py",  # when a stage runs, not what it makes
-    "pipeline/manifest.py",
-    "pipeline/checkpoint.py",  # resuming changes nothing: test_resume.py
-    "pipeline/digested_lines.py",
-    "pipeline/saved_state.py",
-    "pipeline/stopping.py",
-    "pipeline/diverged.py",  # stops, or changes nothing
-    "pipeline/chance.py",  # what people read on the way
+    "pipeline/runs/run.py",  # when a stage runs, not what it makes
+    "pipeline/runs/manifest.py",
+    "pipeline/runs/checkpoint.py",  # resuming changes nothing: test_resume.py
+    "pipeline/runs/digested_lines.py",
+    "pipeline/training/saved_state.py",
+    "pipeline/runs/stopping.py",
+    "pipeline/training/diverged.py",  # stops, or changes nothing
+    "pipeline/training/chance.py",  # what people read on the way
     "common/errors.py",
     "common/files.py",
     "common/lazy.py",
@@ -69,11 +69,11 @@ EXCLUDED = {
 }
 # Data that comes with a module and is in no stage's key.
 DATA = {
-    "latency_tables/devices/browser.py": ("latency_tables/devices/browser_page/*",),
-    "latency_tables/toolchain.py": ("latency_tables/runner/**/*.[chS]",),
+    "latency_tables/devices/browser/device.py": ("latency_tables/devices/browser/page/*",),
+    "latency_tables/runner/toolchain.py": ("latency_tables/runner/**/*.[chS]",),
     "models/search_space.py": ("models/spaces/*.yaml",),
-    "exporters/pages.py": ("exporters/page.css",),
-    "exporters/passport_page.py": ("exporters/passport.html",),
+    "exporters/pages/pages.py": ("exporters/pages/page.css",),
+    "exporters/passport/page.py": ("exporters/passport/passport.html",),
     "pipeline/report/page.py": ("pipeline/report/*.html", "pipeline/report/*.css", "pipeline/report/*.js"),
 }
 

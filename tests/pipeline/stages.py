@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fairnas.common.files import write_json
-from fairnas.pipeline.runs import Run, Stage, Workspace
+from fairnas.pipeline.runs.run import Run, Stage, Workspace
 
 LONG = 3 * 3600.0  # seconds: nobody wants to spend them again
 

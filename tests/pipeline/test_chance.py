@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fairnas.pipeline.chance import chance_warning
+from fairnas.pipeline.training.chance import chance_warning
 
 
 @pytest.mark.parametrize(

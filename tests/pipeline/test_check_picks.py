@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from fairnas.latency_tables import LatencyTable, Plan, Predictor, Rounds, profile_space
 from fairnas.models import Architecture, Block, get_space
-from fairnas.pipeline.check_picks import OUTPUTS, Limit, check_picks
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.runs import Workspace
+from fairnas.pipeline.latency.picks import OUTPUTS, Limit, check_picks
+from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search.archive import Archive, Scored
 from fairnas.pipeline.search.picks import pick_evenly
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fairnas.pipeline import check_run as checks
-from fairnas.pipeline.checkpoint import Checkpoint
-from fairnas.pipeline.digested_lines import DigestedLines
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.runs import Stage, Workspace
+from fairnas.pipeline.runs import check as checks
+from fairnas.pipeline.runs.checkpoint import Checkpoint
+from fairnas.pipeline.runs.digested_lines import DigestedLines
+from fairnas.pipeline.runs.run import Stage, Workspace
 from typer.testing import CliRunner
 
 from .stages import execute, pretend, stage, stopped
@@ -79,7 +79,8 @@ def test_a_sound_checkpoint_and_unfinished_work_are_told(run: Path) -> None:
 
 @pytest.mark.parametrize("reported", [False, True])
 def test_a_report_that_is_written_again_is_sound(reported: bool, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fairnas.pipeline import cli, report
+    from fairnas.pipeline import report
+    from fairnas.pipeline.cli import app as cli
 
     def write_report(folder: Path) -> Path:
         (folder / "report").mkdir(exist_ok=True)
@@ -144,7 +145,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_a_line_or_json_and_exits_2_where_something_is_wrong(run: Path) -> None:
-    from fairnas.pipeline.cli import app
+    from fairnas.pipeline.cli.app import app
 
     sound = CliRunner().invoke(app, ["check", str(run), "--json"])
     assert sound.exit_code == 0

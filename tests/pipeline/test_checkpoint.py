@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 import torch
 from fairnas.models import any_space, parse_any_network
-from fairnas.pipeline import checkpoint as checkpoints
-from fairnas.pipeline import stopping
-from fairnas.pipeline.checkpoint import Checkpoint, Owner
-from fairnas.pipeline.checkpoint_file import SEAL
 from fairnas.pipeline.config import Config, load_config
 from fairnas.pipeline.data import Dataset, load_dataset
-from fairnas.pipeline.diverged import Diverged
 from fairnas.pipeline.errors import Paused, UserError
-from fairnas.pipeline.retrain import retrain
-from fairnas.pipeline.runs import Workspace
-from fairnas.pipeline.train_supernet import train_supernet
+from fairnas.pipeline.retrain.train import retrain
+from fairnas.pipeline.runs import checkpoint as checkpoints
+from fairnas.pipeline.runs import stopping
+from fairnas.pipeline.runs.checkpoint import Checkpoint, Owner
+from fairnas.pipeline.runs.checkpoint_file import SEAL
+from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.supernet.train import train_supernet
+from fairnas.pipeline.training.diverged import Diverged
 from timm.scheduler.scheduler import Scheduler
 
 KINDS = ("supernet", "retrain")

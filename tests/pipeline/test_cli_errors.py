@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fairnas.latency_tables import table as tables
-from fairnas.pipeline import cli
-from fairnas.pipeline.checkpoint import Checkpoint
+from fairnas.pipeline.cli import app as cli
+from fairnas.pipeline.runs.checkpoint import Checkpoint
 from PIL import Image
 
 from . import tiny

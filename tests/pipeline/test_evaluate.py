@@ -16,7 +16,7 @@ from fairnas.models import AnySupernet, Architecture, MacroSupernet, any_space, 
 from fairnas.pipeline.config import Config, load_config
 from fairnas.pipeline.data import Dataset, ImageSet, eval_batches, load_dataset
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.evaluate import PathScorer, calibration_images, mixed_order
+from fairnas.pipeline.supernet.scoring import PathScorer, calibration_images, mixed_order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

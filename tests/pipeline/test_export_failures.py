@@ -11,19 +11,20 @@ from typing import Any, cast
 import pytest
 import torch
 from fairnas.common.exhaustion import Exhausted
-from fairnas.exporters import ExportError, onnx
+from fairnas.exporters import ExportError
 from fairnas.exporters.deployable import Exported
 from fairnas.exporters.judgement import Judgement
-from fairnas.exporters.passport import ExportedFile, FormatRecord
+from fairnas.exporters.onnx import export as onnx
+from fairnas.exporters.passport.passport import ExportedFile, FormatRecord
 from fairnas.latency_tables import get_target
 from fairnas.models import get_space
-from fairnas.pipeline import export
 from fairnas.pipeline.config import load_config
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.export import Candidate
+from fairnas.pipeline.export import export
+from fairnas.pipeline.export.export import Candidate
+from fairnas.pipeline.export.subject import open_subject
 from fairnas.pipeline.pipeline import Pipeline
-from fairnas.pipeline.runs import Workspace
-from fairnas.pipeline.subject import open_subject
+from fairnas.pipeline.runs.run import Workspace
 
 
 @pytest.fixture

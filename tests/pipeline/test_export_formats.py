@@ -15,7 +15,8 @@ import pytest
 import torch
 from fairnas.exporters.verify import failures, verify
 from fairnas.models import build_any_network, parse_any_network
-from fairnas.pipeline import cli, export
+from fairnas.pipeline.cli import app as cli
+from fairnas.pipeline.export import export
 from safetensors.torch import save_file
 
 Command = Callable[..., tuple[int, str]]

@@ -12,9 +12,9 @@ import pytest
 import torch
 from fairnas.models import main_output, multiply_adds, network_digest, parse_any_network
 from fairnas.models.foreign import UserModel, build_any_network, classifier_of
-from fairnas.pipeline import cli
+from fairnas.pipeline.cli import app as cli
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.weights import load_weights, weights_content
+from fairnas.pipeline.training.weights import load_weights, weights_content
 from torch import Tensor, nn
 
 Command = Callable[..., tuple[int, str, str]]

@@ -14,10 +14,10 @@ import torch
 from fairnas.models import Supernet, get_space
 from fairnas.pipeline.config import load_config
 from fairnas.pipeline.data import Augment, load_dataset, train_batches
-from fairnas.pipeline.runs import Workspace
-from fairnas.pipeline.sampling import FairnessLedger, StrictFairSampling
-from fairnas.pipeline.supernet_step import SampledPath, accumulate_gradients
-from fairnas.pipeline.train_supernet import train_supernet
+from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.supernet.sampling import FairnessLedger, StrictFairSampling
+from fairnas.pipeline.supernet.step import SampledPath, accumulate_gradients
+from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file
 from scipy import stats
 from torch import Tensor

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from fairnas.latency_tables import LatencyTable, Predictor, list_tables, load_table
-from fairnas.latency_tables.runtimes import is_of_runtime, runtime_family, runtime_warning
+from fairnas.latency_tables.runtimes.names import is_of_runtime, runtime_family, runtime_warning
 from fairnas.latency_tables.table import BlockLatency
 from fairnas.models import PUBLISHED, get_space
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.profile import factor_table
-from fairnas.pipeline.targets import known_tables
+from fairnas.pipeline.latency.listing import known_tables
+from fairnas.pipeline.latency.profile import factor_table
 
 
 def _table(created: str) -> str:

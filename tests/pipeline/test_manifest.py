@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from fairnas.common.errors import FairnasError
-from fairnas.pipeline.manifest import read_manifest
-from fairnas.pipeline.runs import Run
+from fairnas.pipeline.runs.manifest import read_manifest
+from fairnas.pipeline.runs.run import Run
 
 from .stages import execute, stage
 
@@ -115,8 +115,8 @@ def test_a_later_versions_manifest_is_not_guessed_at(run: Path) -> None:
 
 def test_each_entry_says_who_made_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: Callable[[], dict[str, Any]] = lambda: {"processor": "another", "threads": 1}  # noqa: E731
-    monkeypatch.setattr("fairnas.pipeline.runs.machine", made)
-    monkeypatch.setattr("fairnas.pipeline.runs.commit", lambda: "c0ffee")
+    monkeypatch.setattr("fairnas.pipeline.runs.run.machine", made)
+    monkeypatch.setattr("fairnas.pipeline.runs.run.commit", lambda: "c0ffee")
     execute(run, stage(), stage("export/pick-1"))
     stages = read_manifest(run)["stages"]
     assert stages["export/pick-1"]["machine"] == made()

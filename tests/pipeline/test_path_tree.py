@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairnas.pipeline.path_tree import Route, depth_first
+from fairnas.pipeline.supernet.path_tree import Route, depth_first
 from hypothesis import given
 from hypothesis import strategies as st
 

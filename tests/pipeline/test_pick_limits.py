@@ -14,10 +14,10 @@ from fairnas.latency_tables import LatencyTable, Predictor, Rounds, profiler
 from fairnas.latency_tables.predictor import Prediction
 from fairnas.latency_tables.table import BlockLatency, Validation
 from fairnas.models import Architecture, Block, get_space
-from fairnas.pipeline.check_picks import Checked, Limit, check_picks
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.runs import Workspace
+from fairnas.pipeline.latency.picks import Checked, Limit, check_picks
+from fairnas.pipeline.runs.run import Workspace
 from onnx import numpy_helper
 
 from ..latency_tables.simulated import Simulated

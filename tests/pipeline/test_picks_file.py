@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fairnas.common.errors import FairnasError
 from fairnas.models import get_space
-from fairnas.pipeline.picks_file import is_pick, read_picks
+from fairnas.pipeline.runs.picks_file import is_pick, read_picks
 
 SOUND = {
     "name": "pick-1",

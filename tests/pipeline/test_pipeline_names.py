@@ -14,8 +14,8 @@ from fairnas.latency_tables import load_table
 from fairnas.pipeline.config import load_config
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.pipeline import Pipeline, _write_table, transferred_name
-from fairnas.pipeline.runs import Workspace
-from fairnas.pipeline.transfer import find_trained
+from fairnas.pipeline.retrain.transfer import find_trained
+from fairnas.pipeline.runs.run import Workspace
 from pydantic import ValidationError
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from fairnas.latency_tables import HostDevice, LatencyTable, block_model, list_tables, list_targets
 from fairnas.models import Block, get_space
-from fairnas.pipeline import cli
+from fairnas.pipeline.cli import app as cli
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -15,9 +15,9 @@ from fairnas.models.folding import folded, load_folded
 from fairnas.pipeline.config import TuneConfig
 from fairnas.pipeline.data import Augment, Dataset, batches_per_epoch, eval_batches, load_dataset, train_batches
 from fairnas.pipeline.errors import Paused, UserError
-from fairnas.pipeline.quantization_aware import tune_for_int8
-from fairnas.pipeline.runs import Workspace
-from fairnas.pipeline.training import top1
+from fairnas.pipeline.export.quantization_aware import tune_for_int8
+from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.training.shared import top1
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional

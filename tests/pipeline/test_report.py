@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fairnas.exporters import formatting
+from fairnas.exporters.pages import formatting
 from fairnas.pipeline.report import figures, pareto, sections, write_report
 from fairnas.pipeline.report.run_files import read_run
 from fairnas.pipeline.report.style import network_styles

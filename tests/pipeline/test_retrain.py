@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from fairnas.models import build_any_network, parse_any_network
-from fairnas.pipeline import cli, retrain
+from fairnas.pipeline.cli import app as cli
 from fairnas.pipeline.config import load_config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.pipeline import Pipeline
-from fairnas.pipeline.runs import Run, Workspace
-from fairnas.pipeline.transfer import find_trained
+from fairnas.pipeline.retrain import train as retrain
+from fairnas.pipeline.retrain.transfer import find_trained
+from fairnas.pipeline.runs.run import Run, Workspace
 from PIL import Image
 from safetensors.torch import load_file, save_file
 

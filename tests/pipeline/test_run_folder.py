@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fairnas.common.errors import FairnasError
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.run_folder import default_run
-from fairnas.pipeline.runs import Run
+from fairnas.pipeline.runs.folder import default_run
+from fairnas.pipeline.runs.run import Run
 
 from .stages import execute, stage
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fairnas.common.files import write_json
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.runs import Run, Stage, Workspace
+from fairnas.pipeline.runs.run import Run, Stage, Workspace
 
 from . import tiny
 from .processes import Processes, fairnas, hold_with_worker

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fairnas.pipeline import previous, replacing, runs
 from fairnas.pipeline.errors import Paused, UserError
-from fairnas.pipeline.runs import Run
+from fairnas.pipeline.runs import previous, replacing
+from fairnas.pipeline.runs import run as runs
+from fairnas.pipeline.runs.run import Run
 
 from .stages import LONG, contents, execute, pretend, stage, stopped
 

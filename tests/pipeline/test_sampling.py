@@ -14,10 +14,10 @@ from fairnas.models import any_space, build_supernet
 from fairnas.pipeline.config import Config, SupernetConfig, load_config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import Paused
-from fairnas.pipeline.runs import Workspace
-from fairnas.pipeline.sampling import Sampling, make_sampling
-from fairnas.pipeline.supernet_step import SampledPath
-from fairnas.pipeline.train_supernet import train_supernet
+from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.supernet.sampling import Sampling, make_sampling
+from fairnas.pipeline.supernet.step import SampledPath
+from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file
 
 NAMES = get_args(SupernetConfig.model_fields["sampling"].annotation)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from fairnas.pipeline.schedule import make_scheduler
+from fairnas.pipeline.training.schedule import make_scheduler
 
 LR = 0.045
 STEPS = 10

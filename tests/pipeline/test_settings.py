@@ -250,7 +250,7 @@ def test_a_preset_with_storage_shows_nothing(tmp_path: Path) -> None:
 
 
 def test_a_database_is_named_without_its_query() -> None:
-    from fairnas.pipeline.search.shared_study import _without_secrets, database_url
+    from fairnas.pipeline.search.shared import _without_secrets, database_url
 
     named = _without_secrets(database_url("postgresql://u:HUNTER22@h:1/db?password=HUNTER23&sslkey=HUNTER24"))
     assert named == "postgresql+psycopg://u:***@h:1/db"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fairnas.exporters import onnx_fp16, onnx_int8
+from fairnas.exporters.onnx import fp16 as onnx_fp16
+from fairnas.exporters.onnx import int8 as onnx_int8
 from fairnas.latency_tables import profiler
-from fairnas.pipeline import check_picks
-from fairnas.pipeline.stage_files import MODELS, own_files, strays
+from fairnas.pipeline.latency import picks as check_picks
+from fairnas.pipeline.runs.stage_files import MODELS, own_files, strays
 
 _THEIRS = {
     "latency": ["blocks-2024.jsonl", "networks.notes.jsonl", "references.jsonl", "references-old.jsonl"],

@@ -1,7 +1,7 @@
 """What `--force` runs again: a stage and what is made from it, and nothing that cost days beside it."""
 
 import pytest
-from fairnas.pipeline.stage_names import STAGES, forced_by
+from fairnas.pipeline.runs.stage_names import STAGES, forced_by
 
 
 def test_a_table_measured_again_costs_nobody_a_supernet() -> None:

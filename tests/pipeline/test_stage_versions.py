@@ -32,18 +32,18 @@ def test_the_committed_file_is_up_to_date() -> None:
 
 def test_sources_are_what_a_stage_reaches() -> None:
     assert {
-        "pipeline/train_supernet.py",
-        "pipeline/supernet_step.py",
+        "pipeline/supernet/train.py",
+        "pipeline/supernet/step.py",
         "pipeline/data/decode.py",
         "models/supernet.py",
         "models/spaces/b.yaml",
     } <= sources("supernet")
     assert "models/supernet.py" not in sources("export")  # re-exported beside what it uses, and not used
     assert "latency_tables/devices/host.py" in sources("export")
-    search = {"pipeline/evaluate.py", "pipeline/search/algorithms/nsga2.py", "latency_tables/predictor.py"}
+    search = {"pipeline/supernet/scoring.py", "pipeline/search/algorithms/nsga2.py", "latency_tables/predictor.py"}
     assert search <= sources("search")
     assert {"latency_tables/profiler.py", "latency_tables/block_models.py"} <= sources("latency")
-    assert {"latency_tables/devices/adb.py", "latency_tables/devices/browser_page/page.js"} <= sources("latency")
+    assert {"latency_tables/devices/adb.py", "latency_tables/devices/browser/page/page.js"} <= sources("latency")
     assert {"latency_tables/measuring.py", "latency_tables/calibration.py"} <= sources("picks")
     assert {"pipeline/report/template.html", "pipeline/report/style.css"} <= sources("report")
     assert not sources("report") & sources("supernet")

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import timm
 from fairnas.models.network_names import _names_in_timms_sources
+from fairnas.pipeline.cli.interrupts import INTERRUPTED
+from fairnas.pipeline.cli.quick_checks import SOURCE_NAMES
 from fairnas.pipeline.data import NAMED_SOURCES
-from fairnas.pipeline.interrupts import INTERRUPTED
-from fairnas.pipeline.quick_checks import SOURCE_NAMES
 from timm.models._registry import _model_entrypoints
 
 # Many commands in one process, where importing what is slow raises.
@@ -27,7 +27,7 @@ class Slow:
         if name in ("torch", "torchvision", "timm", "scipy", "onnx", "onnxruntime", "sklearn", "optuna"):
             raise AssertionError(f"{name} is imported")
 sys.meta_path.insert(0, Slow())
-from fairnas.pipeline import cli
+from fairnas.pipeline.cli import app as cli
 answers = []
 for command in json.loads(sys.argv[1]):
     sys.argv[1:] = command

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fairnas.pipeline import cli, stopping
+from fairnas.pipeline.cli import app as cli
+from fairnas.pipeline.runs import stopping
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 

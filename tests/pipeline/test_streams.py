@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from fairnas.common import text
-from fairnas.pipeline.streams import Forgiving, print_json, print_text
+from fairnas.pipeline.cli.streams import Forgiving, print_json, print_text
 
 MODELS = [sys.executable, "-m", "fairnas.pipeline.cli", "models", "--json"]
 

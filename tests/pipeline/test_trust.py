@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fairnas.latency_tables import HostDevice, LatencyTable, Plan, Rounds, Validation, profile_space
 from fairnas.models import get_space
-from fairnas.pipeline import cli
+from fairnas.pipeline.cli import app as cli
 
 from ..latency_tables.simulated import Simulated
 from . import tiny

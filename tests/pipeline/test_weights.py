@@ -11,7 +11,7 @@ import pytest
 import torch
 from fairnas.models import PUBLISHED, build_network
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.weights import check_weights_file, load_weights, stated_resolution
+from fairnas.pipeline.training.weights import check_weights_file, load_weights, stated_resolution
 from safetensors.torch import save_file
 from torch import Tensor, nn
 

@@ -11,11 +11,11 @@ import fairnas.exporters
 import pytest
 import timm
 import torch
-from fairnas.exporters.backbone_onnx import export_backbone
-from fairnas.exporters.deeplab import build_deeplab
+from fairnas.exporters.backbones.deeplab import build_deeplab
+from fairnas.exporters.backbones.onnx import export_backbone
 from safetensors.torch import save_file
 
-from ..pipeline.drawn_scenes import CLASSES, draw_scenes
+from ..experiments.drawn_scenes import CLASSES, draw_scenes
 
 pytest.importorskip("mmseg")
 from mmengine.config import Config  # pyright: ignore[reportMissingImports]

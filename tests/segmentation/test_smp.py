@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from fairnas.exporters import ExportError
-from fairnas.exporters.backbone_weights import load_backbone_weights
+from fairnas.exporters.backbones.weights import load_backbone_weights
 from safetensors.torch import save_file
 
 smp = pytest.importorskip("segmentation_models_pytorch")

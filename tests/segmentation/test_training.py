@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ..pipeline.drawn_scenes import draw_scenes
+from ..experiments.drawn_scenes import draw_scenes
 
 EPOCHS = 12
 
@@ -17,7 +17,7 @@ EPOCHS = 12
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("segmentation")
     draw_scenes(folder / "scenes", counts=(48, 4, 16))
-    command = [sys.executable, "-m", "fairnas.pipeline.segmentation", "--data", "scenes", "--backbones", "fairnas_c"]
+    command = [sys.executable, "-m", "fairnas.experiments.segmentation", "--data", "scenes", "--backbones", "fairnas_c"]
     # From random weights batch norm's statistics need some 100 updates: what they began with outweighs small variances.
     settings = [f"epochs={EPOCHS}", "batch_size=4", "crop=64", "smallest_part=0.5", "warmup_epochs=0"]
     answer = subprocess.run(

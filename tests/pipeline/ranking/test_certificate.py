@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fairnas.common.files import write_json
+from fairnas.experiments import ranking as study
 from fairnas.models import Architecture, any_space
-from fairnas.pipeline.cli import main
+from fairnas.pipeline.cli.app import main
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.evaluate import PathScorer
 from fairnas.pipeline.ranking import journal as journals
-from fairnas.pipeline.ranking import study
 from fairnas.pipeline.ranking.journal import ScoreJournal
 from fairnas.pipeline.report import write_report
+from fairnas.pipeline.supernet.scoring import PathScorer
 
 SMALL = ["proxy.width=0.125", "supernet.epochs=2", "data.heldout=0.2", "data.train_images=192", "rank.resamples=200"]
 SMALL += ["proxy.resolution=32", "supernet.batch_size=64"]

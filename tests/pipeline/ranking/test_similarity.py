@@ -11,8 +11,8 @@ import pytest
 import torch
 from fairnas.models import Supernet, align_choices, any_space, build_supernet, get_space
 from fairnas.pipeline.data import Dataset, load_dataset
-from fairnas.pipeline.ranking.similarity import compare_blocks, cosine_similarity
-from fairnas.pipeline.runs import Workspace
+from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.supernet.similarity import compare_blocks, cosine_similarity
 from PIL import Image
 
 

@@ -13,9 +13,9 @@ import torch
 from fairnas.models import AnySupernet, build_supernet
 from fairnas.pipeline.config import Config, SearchConfig, load_config
 from fairnas.pipeline.data import Dataset
-from fairnas.pipeline.evaluate import PathScorer
 from fairnas.pipeline.pipeline import open_dataset
 from fairnas.pipeline.search.scoring import ThreadedScorer, split
+from fairnas.pipeline.supernet.scoring import PathScorer
 from hypothesis import given
 from hypothesis import strategies as st
 

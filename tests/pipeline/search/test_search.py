@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from fairnas.pipeline.config import SearchConfig, load_config
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.runs import Workspace
+from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search.choice_program import solve
 from fairnas.pipeline.search.constraints import limits_of
 from fairnas.pipeline.search.costs import SpaceCosts, Spread
 from fairnas.pipeline.search.problem import Problem
-from fairnas.pipeline.search.stage import check_constraints, search
+from fairnas.pipeline.search.search import check_constraints, search
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,0 +1,1 @@
+"""Networks as backbones for detection and segmentation: MMDetection, MMSegmentation, torchvision, DeepLab."""

@@ -1,0 +1,1 @@
+"""What an export folder's own files tell of it, for `verify`."""

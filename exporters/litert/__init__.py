@@ -1,0 +1,1 @@
+"""LiteRT files, in float32 and in 8 bits."""

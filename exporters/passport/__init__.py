@@ -1,0 +1,1 @@
+"""The passport of an export, its page, its folder and its checksums."""

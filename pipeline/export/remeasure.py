@@ -1,0 +1,49 @@
+"""`fairnas verify --data`: accuracy of exported files, measured again on the user's images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...exporters import onnx_logits
+from ...exporters.checks.findings import Finding, failed, ok, skipped
+from ...exporters.judgement import accuracy
+from ...exporters.passport.passport import FormatRecord, Passport
+from ..data import Dataset, eval_batches
+from .subject import EVAL_BATCH
+
+# Another processor rounds otherwise, which can turn the answer to an image that was undecided.
+TOLERANCE = 0.005
+
+
+def remeasured(passport: Passport, folder: Path, dataset: Dataset) -> Iterator[Finding]:
+    """Compare the top-1 of every ONNX file with what its passport says.
+
+    Args:
+        passport: of the folder.
+        folder: whose files are whole.
+        dataset: the images that the passport speaks of; others are refused.
+    """
+    if passport.lineage.get("dataset_digest") != dataset.digest:
+        yield failed("passport.json", "images", f"{dataset.name} is not the data set that the passport speaks of")
+        return
+    images = dataset.val.normalised(passport.preprocessing.mean, passport.preprocessing.std)
+    for record in passport.formats:
+        if not record.files:
+            continue
+        file = record.files[0].path
+        if record.accuracy is None or not file.endswith(".onnx"):
+            yield skipped(file, "accuracy", "none is stated" if record.accuracy is None else "only ONNX is run again")
+            continue
+        run = onnx_logits((folder / file).read_bytes())
+        found = accuracy(run, eval_batches(images, batch_size=EVAL_BATCH, resolution=passport.resolution))
+        yield _compared(record, file, found)
+
+
+def _compared(record: FormatRecord, file: str, found: float) -> Finding:
+    assert record.accuracy is not None
+    stated = record.accuracy.exported_top1
+    words = f"top-1 {found:.2%}, stated {stated:.2%}"
+    if abs(found - stated) > TOLERANCE:
+        return failed(file, "accuracy", words)
+    return ok(file, "accuracy")

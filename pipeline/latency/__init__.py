@@ -1,0 +1,1 @@
+"""Stages `latency` and `picks`, and devices measured outside of any run."""

@@ -1,0 +1,1 @@
+"""Stage `retrain/<name>`: stand-alone training."""

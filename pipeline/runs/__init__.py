@@ -1,0 +1,1 @@
+"""Run folders: what is done, with what, what may be reused, and what nothing may take away."""

@@ -1,0 +1,1 @@
+"""Stages `supernet`, `oneshot` and `similarity`: training with shared weights, and what it is worth."""

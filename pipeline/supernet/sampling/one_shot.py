@@ -1,0 +1,56 @@
+"""One-Shot (Bender et al. 2018): all paths at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..step import SampledPath
+from .interface import RandomSampling
+
+
+class OneShotSampling(RandomSampling):
+    """All candidates of a layer are computed and averaged; each is dropped at random, more and more often.
+
+    A candidate's chance to be dropped rises linearly from 0 to `dropout ** (1 / choices)`; one that would leave its
+    layer empty is drawn again. Bender et al. sum the candidates' outputs. Here their mean is taken, so that the next
+    layer sees the same scale when a single path is scored.
+
+    Args:
+        layers: layers of the space.
+        choices: choices per layer.
+        seed: of the generator.
+        dropout: the chance that all candidates of a layer were dropped, at the end of training.
+        backward_passes: budget of the training; fixes the number of updates that the schedule spans.
+    """
+
+    def __init__(self, layers: int, choices: int, seed: int, dropout: float, backward_passes: int) -> None:
+        super().__init__(layers, choices, seed)
+        self._last_rate = dropout ** (1 / choices)
+        self.passes = float(np.mean([_expected_kept(choices, rate) for rate in np.linspace(0, self._last_rate, 101)]))
+        self._updates = max(1, int(backward_passes / self.passes))
+        self._done = 0
+
+    def sample(self) -> list[SampledPath]:
+        """One path that takes a set of choices in every layer."""
+        rate = self._last_rate * min(1.0, self._done / max(1, self._updates - 1))
+        self._done += 1
+        kept = self._rng.random((self.layers, self.choices)) >= rate
+        while (empty := ~kept.any(axis=1)).any():
+            kept[empty] = self._rng.random((int(empty.sum()), self.choices)) >= rate
+        return [[tuple(np.flatnonzero(row).tolist()) for row in kept]]
+
+    def state(self) -> dict[str, Any]:
+        """The generator's state and the place in the schedule."""
+        return {"rng": super().state(), "done": self._done}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        super().load_state(state["rng"])
+        self._done = state["done"]
+
+
+def _expected_kept(choices: int, rate: float) -> float:
+    """Candidates that are kept on average, when drawing none is drawn again."""
+    return choices * (1 - rate) / (1 - rate**choices)
