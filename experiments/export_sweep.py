@@ -27,7 +27,8 @@ from ..exporters.judgement import LOSS_IS_NOT_JUDGED
 from ..latency_tables import get_target
 from ..latency_tables.targets import FormatName
 from ..models import TimmModel
-from ..pipeline.config import Config, load_config
+from ..pipeline.check_settings import load_config
+from ..pipeline.config import Config
 from ..pipeline.console import console
 from ..pipeline.data import Dataset
 from ..pipeline.errors import UserError

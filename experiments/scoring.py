@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ..common.files import sha256_file, write_json
 from ..models import AnySupernet, Architecture, Space, build_supernet
-from ..pipeline.config import Config, load_config
+from ..pipeline.check_settings import load_config
+from ..pipeline.config import Config
 from ..pipeline.console import console, progress_bar
 from ..pipeline.data import Dataset, eval_batches, load_dataset
 from ..pipeline.errors import UserError

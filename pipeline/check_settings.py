@@ -8,20 +8,35 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..common.places import expanded
-from .config import AugmentConfig, Config, RetrainConfig
+from .config import Config, read_config
+from .data.settings import AugmentConfig
 from .errors import UserError
 from .explaining import nearest
+from .retrain.settings import RetrainConfig
 
 _TRIED_STEPS = 2  # some optimisers do in the second step what they cannot do in the first
 _TRIED_IMAGES = 20
 _LARGEST_OF_A_POLICY = 1000  # timm's own stop at 10; mstd is infinite from 100 on
 _MOST_OPERATIONS = 16
+
+
+def load_config(preset: str, overrides: Sequence[str] = (), **top_level: Any) -> Config:
+    """Resolve a preset with overrides, and check all that can be checked without the images.
+
+    Args: see `read_config`.
+
+    Raises:
+        UserError: as `read_config`, or a setting would fail later.
+    """
+    config = read_config(preset, overrides, **top_level)
+    check_settings(config)
+    return config
 
 
 def check_settings(config: Config) -> None:

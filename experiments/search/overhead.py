@@ -20,7 +20,6 @@ import typer
 from ...common.files import write_json
 from ...latency_tables import Predictor, load_table
 from ...models import Architecture, get_space
-from ...pipeline.config import SearchConfig
 from ...pipeline.console import console
 from ...pipeline.runs.provenance import ROOT, commit, machine
 from ...pipeline.runs.run import Workspace, versions
@@ -30,6 +29,7 @@ from ...pipeline.search.costs import SpaceCosts, space_costs
 from ...pipeline.search.problem import Problem
 from ...pipeline.search.scoring import Advance
 from ...pipeline.search.search import check_constraints, search
+from ...pipeline.search.settings import SearchConfig
 
 SIZES = (1_600, 6_400, 12_800)
 POPULATION, SPACE, TABLE, RESOLUTION, CLASSES = 64, "b", "pixel1", 224, 1000

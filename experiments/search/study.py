@@ -19,12 +19,12 @@ import numpy as np
 from scipy.stats import t, wilcoxon
 
 from ...common.files import sha256_file, write_json
-from ...pipeline.config import SearchConfig
 from ...pipeline.console import Bar, progress_bar
 from ...pipeline.errors import UserError
 from ...pipeline.runs.provenance import ROOT, commit, machine
 from ...pipeline.runs.run import versions
 from ...pipeline.search.algorithms import make_algorithm
+from ...pipeline.search.settings import SearchConfig
 from .plot import draw_curves
 from .tabular import LATENCY, TRUTH, TabularTask, read_nasbench201
 

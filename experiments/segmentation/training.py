@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
+from ...common.settings import Section
 from ...exporters.backbones.deeplab import Segmenter
-from ...pipeline.config import Section
 from ...pipeline.console import progress_bar
 from ...pipeline.runs import stopping
 from ...pipeline.runs.run import Workspace

@@ -13,7 +13,7 @@ from ...latency_tables.runtimes.names import runtime_family, runtime_warning
 from ...latency_tables.runtimes.onnx_files import fixed_shapes
 from ...latency_tables.targets import FormatName
 from ...models import Block
-from ..config import ExportConfig
+from .settings import ExportConfig
 
 
 def predicted_latency(target: Target, predictor: Predictor, blocks: Sequence[Block]) -> LatencyRecord:

@@ -24,7 +24,6 @@ from ...common.files import sha256_json, write_atomic
 from ...common.text import shown
 from ...exporters.fake_quantize import fake_quantized, restore, take_ranges
 from ...models.folding import folded, load_folded
-from ..config import TuneConfig
 from ..console import Bar, console, progress_bar
 from ..data import Augment, Dataset, batches_per_epoch, eval_batches, train_batches
 from ..errors import UserError
@@ -35,6 +34,7 @@ from ..training.distillation import Teacher
 from ..training.diverged import Watch
 from ..training.schedule import make_scheduler
 from ..training.shared import Metrics, are_rows, to_device, top1, training_device
+from .settings import TuneConfig
 
 VERSION = 1
 OUTPUTS = ("weights.safetensors", "metrics.jsonl")

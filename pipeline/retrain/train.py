@@ -33,7 +33,7 @@ from ...models import (
     seeded,
 )
 from .. import distributed as ranks
-from ..config import Config, RetrainConfig
+from ..config import Config
 from ..console import console, progress_bar
 from ..data import Augment, Dataset, batches_per_epoch, train_batches
 from ..errors import UserError
@@ -45,6 +45,7 @@ from ..training.distillation import Teacher, open_teacher
 from ..training.diverged import Watch
 from ..training.shared import Metrics, are_rows, autocast, to_device, top1, training_device
 from ..training.weights import load_weights, weights_content
+from .settings import RetrainConfig
 
 VERSION = 1
 OUTPUTS = ("weights.safetensors", "result.json", "metrics.jsonl")

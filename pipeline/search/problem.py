@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...models import SearchSpace
-from ..config import SearchConfig
 from .algorithms import make_algorithm
 from .algorithms.interface import Algorithm, Genome
 from .archive import Archive, Scored
 from .costs import SpaceCosts
 from .scoring import Advance, SharedScorer
+from .settings import SearchConfig
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ...common.files import write_atomic, write_json
 from ...models import SearchSpace
-from ..config import SearchConfig
 from ..console import console, progress_bar
 from ..errors import UserError
 from ..runs.run import Workspace
@@ -23,6 +22,7 @@ from .local import search_locally
 from .picks import pick_evenly
 from .problem import Problem
 from .quantities import UNITS
+from .settings import SearchConfig
 from .shared import search_together
 
 VERSION = 2

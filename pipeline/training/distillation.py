@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...models import AnyNetwork, Architecture, UserModel, build_any_network, check_classifier, parse_any_network
-from ..config import DistillationConfig
 from ..errors import UserError
+from .settings import DistillationConfig
 from .shared import to_device
 from .weights import load_weights
 

@@ -10,9 +10,7 @@ import numpy as np
 import onnx
 import torch
 from fairnas.exporters import traced
-from fairnas.latency_tables.runtimes.onnxruntime import (
-    onnxruntime as onnxruntime,  # first: it switches the collector off
-)
+from fairnas.latency_tables.runtimes.onnxruntime import onnxruntime as onnxruntime
 from fairnas.models import Architecture, build_network
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

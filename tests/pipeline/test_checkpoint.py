@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 from fairnas.models import any_space, parse_any_network
-from fairnas.pipeline.config import Config, load_config
+from fairnas.pipeline.check_settings import load_config
+from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import Paused, UserError
 from fairnas.pipeline.retrain.train import retrain

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 from fairnas.models import PUBLISHED, build_network
-from fairnas.pipeline.config import PRESETS_FOLDER, Config, list_presets, load_config
+from fairnas.pipeline.check_settings import load_config
+from fairnas.pipeline.config import PRESETS_FOLDER, Config, list_presets
 from fairnas.pipeline.errors import UserError
 from pydantic import ValidationError
 from torch import nn

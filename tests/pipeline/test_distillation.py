@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from fairnas.models import build_any_network, parse_any_network
-from fairnas.pipeline.config import DistillationConfig
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.training.distillation import Teacher, open_teacher, teacher_source
+from fairnas.pipeline.training.settings import DistillationConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from fairnas.models import AnySupernet, Architecture, MacroSupernet, any_space, build_supernet
-from fairnas.pipeline.config import Config, load_config
+from fairnas.pipeline.check_settings import load_config
+from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset, ImageSet, eval_batches, load_dataset
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.supernet.scoring import PathScorer, calibration_images, mixed_order

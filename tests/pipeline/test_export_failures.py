@@ -18,7 +18,7 @@ from fairnas.exporters.onnx import export as onnx
 from fairnas.exporters.passport.passport import ExportedFile, FormatRecord
 from fairnas.latency_tables import get_target
 from fairnas.models import get_space
-from fairnas.pipeline.config import load_config
+from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.export import export
 from fairnas.pipeline.export.export import Candidate

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fairnas.models import Supernet, get_space
-from fairnas.pipeline.config import load_config
+from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.data import Augment, load_dataset, train_batches
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.supernet.sampling import FairnessLedger, StrictFairSampling

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from fairnas.common.errors import FairnasError
 from fairnas.latency_tables import load_table
-from fairnas.pipeline.config import load_config
+from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.pipeline import Pipeline, _write_table, transferred_name
 from fairnas.pipeline.retrain.transfer import find_trained

@@ -12,10 +12,10 @@ import pytest
 import torch
 from fairnas.exporters import onnx_logits
 from fairnas.models.folding import folded, load_folded
-from fairnas.pipeline.config import TuneConfig
 from fairnas.pipeline.data import Augment, Dataset, batches_per_epoch, eval_batches, load_dataset, train_batches
 from fairnas.pipeline.errors import Paused, UserError
 from fairnas.pipeline.export.quantization_aware import tune_for_int8
+from fairnas.pipeline.export.settings import TuneConfig
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.training.shared import top1
 from safetensors.torch import load_file

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from fairnas.models import build_any_network, parse_any_network
+from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.cli import app as cli
-from fairnas.pipeline.config import load_config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.pipeline import Pipeline

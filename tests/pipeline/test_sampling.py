@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from fairnas.models import any_space, build_supernet
-from fairnas.pipeline.config import Config, SupernetConfig, load_config
+from fairnas.pipeline.check_settings import load_config
+from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import Paused
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.supernet.sampling import Sampling, make_sampling
+from fairnas.pipeline.supernet.settings import SupernetConfig
 from fairnas.pipeline.supernet.step import SampledPath
 from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file

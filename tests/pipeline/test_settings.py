@@ -14,8 +14,8 @@ from fairnas.common import text as texts
 from fairnas.common.errors import FairnasError
 from fairnas.common.text import shown
 from fairnas.pipeline import config
-from fairnas.pipeline.check_settings import check_settings
-from fairnas.pipeline.config import Config, load_config, read_config, repeated_settings
+from fairnas.pipeline.check_settings import check_settings, load_config
+from fairnas.pipeline.config import Config, read_config, repeated_settings
 from fairnas.pipeline.errors import UserError
 from pydantic import BaseModel
 

@@ -17,7 +17,7 @@ from .random_search import RandomSearch
 from .regularized_evolution import RegularizedEvolution
 
 if TYPE_CHECKING:
-    from ...config import SearchConfig
+    from ..settings import SearchConfig
 
 
 def make_algorithm(

@@ -15,7 +15,7 @@ from .interface import Genome
 from .packing import pack, unpack
 
 if TYPE_CHECKING:
-    from ...config import ControllerConfig
+    from ..algorithm_settings import ControllerConfig
 
 
 @dataclass

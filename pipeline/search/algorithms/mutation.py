@@ -12,7 +12,7 @@ from .interface import Genome
 from .rewards import REWARDS
 
 if TYPE_CHECKING:
-    from ...config import HierarchicalMutationConfig
+    from ..algorithm_settings import HierarchicalMutationConfig
     from .controller import Controller
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....models import Space
-from ...config import SupernetConfig
+from ..settings import SupernetConfig
 from .interface import Sampling
 from .ledger import FairnessLedger
 from .one_shot import OneShotSampling

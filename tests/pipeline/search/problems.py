@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from fairnas.latency_tables import Predictor, load_table
 from fairnas.models import Architecture, get_space
-from fairnas.pipeline.config import SearchConfig
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search.constraints import limits_of
 from fairnas.pipeline.search.costs import SpaceCosts, space_costs
 from fairnas.pipeline.search.problem import Problem
 from fairnas.pipeline.search.scoring import Advance
 from fairnas.pipeline.search.search import check_constraints, search
+from fairnas.pipeline.search.settings import SearchConfig
 
 SPACE = get_space("b").scaled(0.5)
 

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from fairnas.pipeline.config import SearchConfig
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.search.algorithms import make_algorithm
 from fairnas.pipeline.search.algorithms.interface import Algorithm, Genome
 from fairnas.pipeline.search.picks import pick_evenly
+from fairnas.pipeline.search.settings import SearchConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from fairnas.pipeline.config import ControllerConfig, HierarchicalMutationConfig
+from fairnas.pipeline.search.algorithm_settings import ControllerConfig, HierarchicalMutationConfig
 from fairnas.pipeline.search.algorithms.controller import Controller
 from fairnas.pipeline.search.algorithms.mnasnet import MixedReward
 from fairnas.pipeline.search.algorithms.mutation import HierarchicalMutation, open_genes, other_values

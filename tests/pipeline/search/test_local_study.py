@@ -15,13 +15,13 @@ from typing import Any, get_args
 import optuna
 import pytest
 from fairnas.models import Architecture
-from fairnas.pipeline.config import SearchConfig
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.runs.checkpoint import Owner
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search import study_file
 from fairnas.pipeline.search.optuna_study import Study
 from fairnas.pipeline.search.search import check_constraints, search
+from fairnas.pipeline.search.settings import SearchConfig
 from sqlalchemy.exc import OperationalError
 
 from .problems import SPACE, Curve, Killed, killed_after, problem, results, run

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from fairnas.pipeline.config import SearchConfig, load_config
+from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search.choice_program import solve
@@ -19,6 +19,7 @@ from fairnas.pipeline.search.constraints import limits_of
 from fairnas.pipeline.search.costs import SpaceCosts, Spread
 from fairnas.pipeline.search.problem import Problem
 from fairnas.pipeline.search.search import check_constraints, search
+from fairnas.pipeline.search.settings import SearchConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 from pydantic_core import PydanticCustomError
 
-from ..common.text import hide
+from .text import hide
 
 _SECRET = re.compile(r"(?i)pass|pwd|secret|token|key")  # of a URL's query; others hold plain words, such as `require`
 
