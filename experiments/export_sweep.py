@@ -34,9 +34,9 @@ from ..pipeline.data import Dataset
 from ..pipeline.errors import UserError
 from ..pipeline.export import export
 from ..pipeline.export.subject import Subject, open_subject
-from ..pipeline.pipeline import open_dataset
 from ..pipeline.runs.provenance import ROOT, commit, machine
 from ..pipeline.runs.run import Workspace, versions
+from ..pipeline.stages.context import open_dataset
 
 NAMES = Path(__file__).with_name("export_sweep.txt")
 FORMATS: tuple[FormatName, ...] = ("onnx", "onnx-int8")

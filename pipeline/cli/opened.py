@@ -60,18 +60,21 @@ def opened(
     check_command(config, folder, force)
 
     with nothing_begun():
-        from .. import distributed as ranks
+        from .. import distributed
         from ..check_settings import check_settings
-        from ..pipeline import Pipeline, check_teacher, follow, open_dataset
+        from ..pipeline import Pipeline
         from ..runs.run import Run
         from ..runs.stage_names import forced_by
+        from ..stages.context import open_dataset
+        from ..stages.following import follow
+        from ..stages.retrain import check_teacher
         from ..user_modules import check_survivable
 
         check_settings(config)
         for source in (networks or {}).values():
             check_survivable(source)
-    with ranks.joined():
-        if not ranks.is_first():
+    with distributed.joined():
+        if not distributed.is_first():
             follow(config)
             raise typer.Exit
         tell_of_settings(config, given)
@@ -122,7 +125,7 @@ def parse_networks(texts: list[str] | None) -> dict[str, AnyNetwork] | None:
 
     try:
         parsed = [(text, parse_any_network(text)) for text in texts]
-        from ..pipeline import network_names  # only now: it takes seconds
+        from ..stages.networks import network_names  # only now: it takes seconds
 
         return network_names(parsed)
     except ValueError as error:
@@ -134,7 +137,7 @@ def prepare(work: Pipeline, named: Mapping[str, AnyNetwork] | None) -> Mapping[s
     if named is None:
         work.search()
         return work.picks()
-    from ..pipeline import ours
+    from ..stages.networks import ours
 
     if work.config.retrain.init == "inherited" and ours(named):
         work.supernet()

@@ -32,7 +32,7 @@ from ...models import (
     parse_any_network,
     seeded,
 )
-from .. import distributed as ranks
+from .. import distributed
 from ..config import Config
 from ..console import console, progress_bar
 from ..data import Augment, Dataset, batches_per_epoch, train_batches
@@ -78,7 +78,7 @@ def retrain(
             fit, the training diverged, the checkpoints of an unfinished one are damaged, or another rank is gone.
     """
     training = _Training(name, source, config, dataset, workspace, supernet)
-    with ranks.in_step(), stopping.between_steps():
+    with distributed.in_step(), stopping.between_steps():
         training.run()
     training.write_results()
 
@@ -87,14 +87,14 @@ def retrain_along(content: Tensor, dataset: Dataset) -> None:
     """What the other ranks do of `retrain`: train their part of each batch, from the state that the first one sends.
 
     Args:
-        content: of the `ranks.Message.TRAIN`.
+        content: of the `distributed.Message.TRAIN`.
         dataset: this rank's images, of which `full_train` trains.
 
     Raises:
         UserError: these are other images than the first rank's, or another rank is gone.
     """
     sent = torch.load(io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True)
-    ranks.check_images(sent["dataset"], dataset.digest)
+    distributed.check_images(sent["dataset"], dataset.digest)
     config = Config.model_validate_json(sent["config"])
     learner = _Learner(parse_any_network(sent["source"]), config, dataset)
     learner.open_teacher(sent["teacher"])
@@ -241,7 +241,7 @@ class _Training:
             "teacher": teacher.network.state_dict() if teacher is not None else None,
         }
         torch.save(message, content)
-        ranks.send(ranks.Message.TRAIN, content.getvalue())
+        distributed.send(distributed.Message.TRAIN, content.getvalue())
 
     def run(self) -> None:
         """Train until the last epoch, checkpointing on the way."""

@@ -102,12 +102,12 @@ def rank_of(function: str, rank: str, count: str, port: str, out: str) -> None:
     _be_rank(rank, count, port)
     sys.path.insert(0, str(Path(__file__).parent))
     import replicas  # pyright: ignore[reportMissingImports]
-    from fairnas.pipeline import distributed as ranks
+    from fairnas.pipeline import distributed
 
-    with ranks.joined():
+    with distributed.joined():
         answer = getattr(replicas, function)()
-        if not ranks.is_first():  # which sends the others home at the end
-            ranks.follow({})
+        if not distributed.is_first():  # which sends the others home at the end
+            distributed.follow({})
     Path(f"{out}-{rank}.json").write_text(json.dumps(answer))
 
 

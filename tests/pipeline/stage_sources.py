@@ -36,14 +36,14 @@ STAGES = {
 VERSIONS = {
     "supernet": ("pipeline/supernet/train.py", "VERSION"),
     "oneshot": ("pipeline/supernet/scoring.py", "VERSION"),
-    "latency": ("pipeline/pipeline.py", "LATENCY_VERSION"),
+    "latency": ("pipeline/stages/latency.py", "VERSION"),
     "similarity": ("pipeline/supernet/similarity.py", "VERSION"),
     "search": ("pipeline/search/search.py", "VERSION"),
     "picks": ("pipeline/latency/picks.py", "VERSION"),
     "retrain": ("pipeline/retrain/train.py", "VERSION"),
     "export": ("pipeline/export/export.py", "VERSION"),
     "rank": ("pipeline/ranking/certificate.py", "VERSION"),
-    "report": ("pipeline/pipeline.py", "REPORT_VERSION"),
+    "report": ("pipeline/stages/report.py", "VERSION"),
 }
 # What cannot change a result.
 EXCLUDED = {

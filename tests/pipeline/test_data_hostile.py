@@ -361,7 +361,7 @@ def test_classes_are_split_as_they_always_were() -> None:
 
 def test_notes_are_shown_by_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from fairnas.pipeline.check_settings import load_config
-    from fairnas.pipeline.pipeline import open_dataset
+    from fairnas.pipeline.stages.context import open_dataset
 
     (root / "train" / "cat" / "a.[red]x").write_bytes(b"")
     root = root.rename(root.parent / "[red]set")

@@ -13,9 +13,11 @@ from fairnas.common.errors import FairnasError
 from fairnas.latency_tables import load_table
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.pipeline import Pipeline, _write_table, transferred_name
+from fairnas.pipeline.pipeline import Pipeline
 from fairnas.pipeline.retrain.transfer import find_trained
 from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.stages.latency import write_table
+from fairnas.pipeline.stages.networks import transferred_name
 from pydantic import ValidationError
 
 
@@ -73,7 +75,7 @@ def test_a_description_behind_a_link_is_not_read(tmp_path: Path) -> None:
 def test_a_table_cannot_say_what_we_make_of_its_check(tmp_path: Path, claim: dict[str, str]) -> None:
     table = load_table("pixel1")
     assert table.validation is not None
-    _write_table(table, Workspace(tmp_path))
+    write_table(table, Workspace(tmp_path))
     honest = json.loads((tmp_path / "validation.json").read_text())
     assert honest["state"] == "fitted"
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
@@ -83,7 +85,7 @@ def test_a_table_cannot_say_what_we_make_of_its_check(tmp_path: Path, claim: dic
 def test_the_lineage_says_who_trained_and_who_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = {"commit": "of training", "versions": {"torch": "1"}, "machine": {"processor": "theirs", "threads": 8}}
     stages = {"supernet": {"key": "s", **elsewhere}, "retrain/x": {"key": "r"}}  # earlier versions did not say
-    monkeypatch.setattr("fairnas.pipeline.pipeline.commit", lambda: "of export")
+    monkeypatch.setattr("fairnas.pipeline.stages.export.commit", lambda: "of export")
     images = SimpleNamespace(name="d", digest="d", full_train=(), heldout=(), val=())
     own = SimpleNamespace(run=SimpleNamespace(manifest={"stages": stages}), dataset=images, config=load_config("tiny"))
     lineage = Pipeline._lineage(cast(Pipeline, own), "retrain/x", {})

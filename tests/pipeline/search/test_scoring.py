@@ -14,9 +14,9 @@ from fairnas.models import AnySupernet, build_supernet
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset
-from fairnas.pipeline.pipeline import open_dataset
 from fairnas.pipeline.search.scoring import ThreadedScorer, split
 from fairnas.pipeline.search.settings import SearchConfig
+from fairnas.pipeline.stages.context import open_dataset
 from fairnas.pipeline.supernet.scoring import PathScorer
 from hypothesis import given
 from hypothesis import strategies as st
