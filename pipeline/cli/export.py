@@ -76,7 +76,7 @@ def export(
     with opened(target, preset or DEFAULT_PRESET, data, run, given, seed, force, named) as work:
         from ..export.export import NetworksRefused
         from ..export.subject import refuse_other_normalisation
-        from ..pipeline import hard_swish_networks, ours
+        from ..stages.networks import hard_swish_networks, ours
         from ..training.weights import check_weights_file
 
         if weights is not None:
