@@ -3,7 +3,8 @@
 from .errors import ExportError
 from .onnx.export import Preprocessing, export_onnx, traced
 from .parity import Parity, compare, onnx_logits
-from .passport.passport import Accuracy, ExportedFile, LatencyRecord, Passport
+from .passport.passport import Passport
+from .passport.records import Accuracy, ExportedFile, LatencyRecord
 
 __all__ = [
     "Accuracy",

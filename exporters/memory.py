@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .errors import ExportError
-from .passport.passport import MemoryRecord
+from .passport.records import MemoryRecord
 
 SUFFIXES = (".onnx", ".tflite")
 """Files that run in this machine's memory; an engine runs in its GPU's."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         profile_space,
     )
     from .sustained import Sustained, measure_sustained
-    from .table import BlockLatency, Calibration, LatencyTable, Steadiness, Validation, list_tables, load_table
+    from .table import LatencyTable, list_tables, load_table
+    from .table_parts import BlockLatency, Calibration, Steadiness, Validation
     from .targets import DeviceOptions, Target, get_target, list_targets, open_device
     from .validation import validate, validation_networks
 

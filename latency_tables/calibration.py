@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..models import Architecture, Block, SearchSpace
-from .table import Calibration, LatencyTable, NetworkLatency
+from .table import LatencyTable
+from .table_parts import Calibration, NetworkLatency
 
 # With fewer networks noise decides about the intercept.
 _LEAST_FOR_INTERCEPT = 4

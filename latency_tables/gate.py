@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import LatencyError
-from .table import BlockLatency, LatencyTable, Steadiness
+from .table import LatencyTable
+from .table_parts import BlockLatency, Steadiness
 
 WITHIN_10 = 0.90
 """Share of whole networks that a measured table must predict within 10%."""

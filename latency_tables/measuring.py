@@ -19,7 +19,7 @@ from .device import BUSY, WARM_MS, Conditions, Device, OnnxModel, Sample
 from .devices.host import HostDevice
 from .errors import DeviceLost, LatencyError
 from .journal import Journal
-from .table import BlockLatency
+from .table_parts import BlockLatency
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many samples were taken and how many there will be at most."""

@@ -17,7 +17,8 @@ from ..common.text import plain
 from ..models import Block
 from .errors import LatencyError
 from .predictor import Predictor
-from .table import LONGEST_MS, SHORTEST_MS, LatencyTable, NetworkFactor
+from .table import LatencyTable
+from .table_parts import LONGEST_MS, SHORTEST_MS, NetworkFactor
 
 LEAST_NETWORKS = 3
 """With fewer, nothing tells how far the next one will be off."""

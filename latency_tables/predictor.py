@@ -11,7 +11,8 @@ from statistics import NormalDist
 from ..models import Block
 from .block_features import FEATURES, block_features, block_sizes, shape, size_group
 from .errors import LatencyError
-from .table import LONGEST_MS, SHORTEST_MS, FittedModel, LatencyTable
+from .table import LatencyTable
+from .table_parts import LONGEST_MS, SHORTEST_MS, FittedModel
 
 UNCHECKED_ERROR = 0.4
 """Relative error where nothing was checked: on one server CPU networks took up to 40% longer than their blocks."""

@@ -24,7 +24,8 @@ from .measuring import Progress, Rounds, measure
 from .predictor import Predictor
 from .references import COUNT, References, steadiness
 from .runtimes.quantize import quantized
-from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision
+from .table import SCHEMA_VERSION, LatencyTable
+from .table_parts import BlockLatency, Precision
 from .validation import validate, validation_networks
 
 _ASIDE = ".unsteady.jsonl"

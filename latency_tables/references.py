@@ -18,7 +18,8 @@ from scipy.stats import t as student
 from .device import Device, OnnxModel
 from .gate import judge
 from .measuring import Rounds, measure
-from .table import BlockLatency, LatencyTable, Precision, Steadiness
+from .table import LatencyTable
+from .table_parts import BlockLatency, Precision, Steadiness
 
 COUNT = 5
 """How many networks, from the smallest of a space to its largest."""

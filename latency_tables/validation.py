@@ -10,7 +10,8 @@ from scipy.stats import rankdata
 from ..models import Architecture, Block, SearchSpace
 from .calibration import block_sums, upper_error
 from .predictor import Predictor
-from .table import LatencyTable, Validation
+from .table import LatencyTable
+from .table_parts import Validation
 
 _CANDIDATES = 2000
 _RESAMPLES = 2000

@@ -30,7 +30,8 @@ from .errors import LatencyError
 from .measuring import Progress, Rounds, measure
 from .predictor import Predictor
 from .runtimes.quantize import quantized
-from .table import SCHEMA_VERSION, BlockLatency, LatencyTable, Precision, Validation
+from .table import SCHEMA_VERSION, LatencyTable
+from .table_parts import BlockLatency, Precision, Validation
 
 LEAST_TIMINGS = 4
 """With fewer, leaving one out says nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...latency_tables.block_features import FEATURES, block_sizes, shape, size_group
-from ...latency_tables.table import FittedModel
+from ...latency_tables.table_parts import FittedModel
 from .measurement import Measurement
 from .regression import cross_validate, fit_coefficients, nested_cross_validate
 

@@ -10,7 +10,8 @@ from typing import Any
 from ...common.files import sha256_file
 from ...latency_tables.errors import LatencyError
 from ...latency_tables.predictor import Predictor
-from ...latency_tables.table import SCHEMA_VERSION, LatencyTable, NetworkFactor, Validation
+from ...latency_tables.table import SCHEMA_VERSION, LatencyTable
+from ...latency_tables.table_parts import NetworkFactor, Validation
 from ...models import PUBLISHED, get_space
 from . import fbnet32, nasbench201, note10, pixel1
 from .fitting import fit_model, used_features, usual_features, validate

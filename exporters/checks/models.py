@@ -11,7 +11,8 @@ from typing import Any
 from ...common.errors import UnreadableFile
 from ...common.reading import parse_json
 from ..passport.folder import digest_of_images
-from ..passport.passport import PASSPORT, AnswerRecord, ExportedFile, FileFacts, FormatRecord, Passport
+from ..passport.passport import PASSPORT, Passport
+from ..passport.records import AnswerRecord, ExportedFile, FileFacts, FormatRecord
 from .findings import Finding, failed, ok, skipped
 from .model_facts import RECIPE, probe_images
 from .model_process import facts_of

@@ -15,7 +15,8 @@ from ..checks.model_facts import RECIPE, model_facts, probe_images
 from ..errors import ExportError
 from .checksums import SIGNATURE, SUMS, fingerprint, format_sums, sign
 from .page import PAGE, page_maker, render_passport
-from .passport import PASSPORT, AnswerRecord, FileFacts, FormatRecord, Passport, ProbeRecord
+from .passport import PASSPORT, Passport
+from .records import AnswerRecord, FileFacts, FormatRecord, ProbeRecord
 
 CLOSING = (PASSPORT, PAGE, SUMS, SIGNATURE)
 """Files that speak of the others, in the order in which they are written."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..pages import formatting, pages
 from .checksums import NAMESPACE, SIGNATURE, SUMS
-from .passport import PASSPORT, FormatRecord, LatencyRecord, Passport
+from .passport import PASSPORT, Passport
+from .records import FormatRecord, LatencyRecord
 
 PAGE = "passport.html"
 """What the page is called."""

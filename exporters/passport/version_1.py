@@ -17,7 +17,8 @@ from ..checks.cost import check_cost
 from ..checks.findings import Finding, failed, ok, skipped
 from .checksums import Sha256
 from .folder_bytes import check_entries, digest_of, why_not_regular
-from .passport import PASSPORT, FileName, Width
+from .passport import PASSPORT
+from .records import FileName, Width
 
 
 class _Part(BaseModel):

@@ -10,14 +10,7 @@ import typer
 from ..console import announce, console
 from ..errors import UserError
 from .answers import print_answer, print_table
-from .options import (
-    AarOption,
-    CpusOption,
-    HostOption,
-    JsonOption,
-    SerialOption,
-    ThreadsOption,
-)
+from .options import AarOption, CpusOption, HostOption, JsonOption, SerialOption, ThreadsOption
 from .streams import print_json
 
 

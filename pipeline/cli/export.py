@@ -74,7 +74,7 @@ def export(
     if weights is not None:
         check_regular_file(weights)
     with opened(target, preset or DEFAULT_PRESET, data, run, given, seed, force, named) as work:
-        from ..export.export import NetworksRefused
+        from ..export.candidate import NetworksRefused
         from ..export.subject import refuse_other_normalisation
         from ..stages.networks import hard_swish_networks, ours
         from ..training.weights import check_weights_file

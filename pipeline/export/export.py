@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,8 @@ from ...exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, judge_forma
 from ...exporters.memory import SUFFIXES, measure_memory
 from ...exporters.passport.checksums import SIGNATURE
 from ...exporters.passport.folder import require_no_others, write_export_folder
-from ...exporters.passport.passport import (
+from ...exporters.passport.passport import Passport, package_licenses
+from ...exporters.passport.records import (
     Accuracy,
     ExportedFile,
     FormatRecord,
@@ -32,9 +33,7 @@ from ...exporters.passport.passport import (
     Licenses,
     MemoryRecord,
     ParityRecord,
-    Passport,
     Status,
-    package_licenses,
 )
 from ...latency_tables import Device, Target
 from ...latency_tables.targets import FormatName
@@ -45,6 +44,7 @@ from ..data import eval_batches
 from ..errors import Paused
 from ..runs.run import Workspace
 from ..runs.stage_files import MODELS
+from .candidate import Candidate
 from .divergences import first_diverging_layer
 from .latency import litert_latency_here, measured_latencies, predictions_by_format
 from .maker import INT8, TUNING, FormatMaker
@@ -68,33 +68,6 @@ PACKAGES = (
 # Of libraries and of the user's own code: one format's failure, of whatever kind, is that format's alone. Unless the
 # machine ran out of something (`raise_if_exhausted`), which says nothing of a format.
 _ANY = (Exception, SystemExit)
-
-
-class NetworksRefused(ExportError):  # noqa: N818 - said as what it is
-    """Some networks can be handed over in no format, or not be opened at all; the others are there.
-
-    Attributes:
-        reasons: by the networks' names.
-    """
-
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
-        self.reasons = dict(reasons)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A format on its way into the folder.
-
-    Attributes:
-        exported: None where it could not be made.
-        judgement: of it.
-        latency: of it.
-    """
-
-    exported: Exported | None
-    judgement: Judgement
-    latency: tuple[LatencyRecord, ...] = ()
 
 
 def export(

@@ -7,7 +7,7 @@ from importlib import metadata
 
 import onnx
 
-from ...exporters.passport.passport import LatencyRecord, SustainedRecord
+from ...exporters.passport.records import LatencyRecord, SustainedRecord
 from ...latency_tables import Device, HostDevice, Predictor, Rounds, Target, judge, measure, measure_sustained
 from ...latency_tables.runtimes.names import runtime_family, runtime_warning
 from ...latency_tables.runtimes.onnx_files import fixed_shapes

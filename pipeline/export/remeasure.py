@@ -8,7 +8,8 @@ from pathlib import Path
 from ...exporters import onnx_logits
 from ...exporters.checks.findings import Finding, failed, ok, skipped
 from ...exporters.judgement import accuracy
-from ...exporters.passport.passport import FormatRecord, Passport
+from ...exporters.passport.passport import Passport
+from ...exporters.passport.records import FormatRecord
 from ..data import Dataset, eval_batches
 from .subject import EVAL_BATCH
 

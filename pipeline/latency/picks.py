@@ -12,7 +12,7 @@ from ...common.files import write_atomic, write_json
 from ...common.reading import read_json, read_text
 from ...common.text import shown
 from ...latency_tables import BlockLatency, Device, LatencyTable, Predictor, Rounds, measure_networks, recalibrate
-from ...latency_tables.table import Precision
+from ...latency_tables.table_parts import Precision
 from ...models import Architecture, Block
 from ..console import console, progress_bar
 from ..errors import UserError

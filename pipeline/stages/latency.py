@@ -20,7 +20,7 @@ from ...latency_tables import (
     unsteady,
 )
 from ...latency_tables.runtimes.names import about_networks, runtime_warning
-from ...latency_tables.table import Precision
+from ...latency_tables.table_parts import Precision
 from ...models import AnyNetwork, Architecture, Block, get_space
 from ..console import console, sample_bar
 from ..errors import UserError

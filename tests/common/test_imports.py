@@ -99,7 +99,12 @@ def test_imports_go_down_and_never_in_circles() -> None:
     ("module", "line", "upwards", "circle"),
     [
         ("common/a.py", "from ..models import b", ["common.a imports models.b"], []),
-        ("pipeline/a.py", "def f():\n    from fairnas.experiments.b import c", ["pipeline.a imports experiments.b"], []),
+        (
+            "pipeline/a.py",
+            "def f():\n    from fairnas.experiments.b import c",
+            ["pipeline.a imports experiments.b"],
+            [],
+        ),
         ("models/a.py", "from .b import c", [], ["models.a <-> models.b"]),
         ("models/a.py", "from ..common.b import c", [], []),
         ("models/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import c", [], []),

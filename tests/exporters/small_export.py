@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from fairnas.exporters import Preprocessing, compare, export_onnx, onnx_logits
 from fairnas.exporters.passport.folder import write_export_folder
-from fairnas.exporters.passport.passport import (
+from fairnas.exporters.passport.passport import Passport, package_licenses
+from fairnas.exporters.passport.records import (
     Accuracy,
     ExportedFile,
     FormatRecord,
@@ -17,9 +18,7 @@ from fairnas.exporters.passport.passport import (
     Licenses,
     MemoryRecord,
     ParityRecord,
-    Passport,
     SustainedRecord,
-    package_licenses,
 )
 from fairnas.models import build_network, get_space, parse_network
 

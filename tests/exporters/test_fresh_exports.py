@@ -14,7 +14,8 @@ from fairnas.exporters.checks.model_facts import model_facts, probe_images
 from fairnas.exporters.pages.formatting import millions
 from fairnas.exporters.passport.folder import write_export_folder
 from fairnas.exporters.passport.page import render_passport
-from fairnas.exporters.passport.passport import FormatRecord, ParityRecord, Passport, read_passport
+from fairnas.exporters.passport.passport import Passport, read_passport
+from fairnas.exporters.passport.records import FormatRecord, ParityRecord
 from fairnas.exporters.verify import failures, require_sound, verify
 from torch import Tensor, nn
 from torch.nn import functional

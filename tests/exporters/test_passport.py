@@ -17,15 +17,8 @@ from fairnas.exporters.pages.formatting import milliseconds
 from fairnas.exporters.passport import folder as export_folder
 from fairnas.exporters.passport.folder import write_export_folder
 from fairnas.exporters.passport.page import render_passport
-from fairnas.exporters.passport.passport import (
-    SCHEMA_FILE,
-    FormatRecord,
-    ParityRecord,
-    Passport,
-    package_licenses,
-    read_passport,
-    schema,
-)
+from fairnas.exporters.passport.passport import SCHEMA_FILE, Passport, package_licenses, read_passport, schema
+from fairnas.exporters.passport.records import FormatRecord, ParityRecord
 from pydantic import ValidationError
 
 from . import small_export as small

@@ -27,7 +27,8 @@ from fairnas.exporters.checks.findings import Finding
 from fairnas.exporters.checks.model_facts import RECIPE
 from fairnas.exporters.passport.checksums import format_sums, sign
 from fairnas.exporters.passport.page import render_passport
-from fairnas.exporters.passport.passport import ParityRecord, ProbeRecord, read_passport
+from fairnas.exporters.passport.passport import read_passport
+from fairnas.exporters.passport.records import ParityRecord, ProbeRecord
 from fairnas.exporters.verify import failed_names, failures, require_sound, verify
 from onnx import TensorProto, helper, numpy_helper
 

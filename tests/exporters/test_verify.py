@@ -22,7 +22,8 @@ from fairnas.exporters.litert.export import LiteRtSettings, to_litert
 from fairnas.exporters.parity import Parity
 from fairnas.exporters.passport.checksums import format_sums, sign
 from fairnas.exporters.passport.page import render_passport
-from fairnas.exporters.passport.passport import ParityRecord, Passport, read_passport
+from fairnas.exporters.passport.passport import Passport, read_passport
+from fairnas.exporters.passport.records import ParityRecord
 from fairnas.exporters.verify import failures, require_sound, verify
 from hypothesis import given
 from hypothesis import strategies as st

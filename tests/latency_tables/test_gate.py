@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from fairnas.latency_tables import BlockLatency, LatencyError, LatencyTable, Sample, Validation, judge, require_trust
-from fairnas.latency_tables.table import SCHEMA_VERSION, FittedModel
+from fairnas.latency_tables.table import SCHEMA_VERSION
+from fairnas.latency_tables.table_parts import FittedModel
 
 
 def _table(kind: str, figures: dict[str, Any] | None) -> LatencyTable:

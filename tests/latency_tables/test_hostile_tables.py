@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fairnas.latency_tables import LatencyError, LatencyTable, Predictor, judge, load_table
-from fairnas.latency_tables.table import BlockLatency, Calibration, NetworkFactor, NetworkLatency, Validation
+from fairnas.latency_tables.table_parts import BlockLatency, Calibration, NetworkFactor, NetworkLatency, Validation
 from fairnas.models import get_space
 from fairnas.pipeline.search.costs import space_costs
 

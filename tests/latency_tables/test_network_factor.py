@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fairnas.latency_tables import LatencyError, LatencyTable, Predictor, load_table
 from fairnas.latency_tables.network_factor import read_measurements, with_network_factor
-from fairnas.latency_tables.table import BlockLatency
+from fairnas.latency_tables.table_parts import BlockLatency
 from fairnas.models import PUBLISHED, get_space
 
 SPACE = get_space("b")

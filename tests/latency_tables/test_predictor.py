@@ -19,7 +19,8 @@ from fairnas.latency_tables import (
 )
 from fairnas.latency_tables.block_features import block_sizes, size_group
 from fairnas.latency_tables.predictor import UNCHECKED_ERROR
-from fairnas.latency_tables.table import SCHEMA_VERSION, FittedModel, NetworkFactor, NetworkLatency
+from fairnas.latency_tables.table import SCHEMA_VERSION
+from fairnas.latency_tables.table_parts import FittedModel, NetworkFactor, NetworkLatency
 from fairnas.models import PUBLISHED, Block, get_space
 
 SPACE = get_space("b")

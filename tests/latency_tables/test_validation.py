@@ -20,7 +20,8 @@ from fairnas.latency_tables import (
     validate,
     validation_networks,
 )
-from fairnas.latency_tables.table import SCHEMA_VERSION, NetworkLatency
+from fairnas.latency_tables.table import SCHEMA_VERSION
+from fairnas.latency_tables.table_parts import NetworkLatency
 from fairnas.models import Block, get_space
 
 from .simulated import Simulated

@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 from fairnas.experiments.warm_start import (
     DEFAULT_RESULTS,
-    METHODS,
     TIMINGS,
-    Networks,
     leave_out,
     main,
     read_networks,
     select_method,
     to_markdown,
-    used_operations,
 )
+from fairnas.experiments.warm_start_methods import METHODS, Networks, used_operations
 from fairnas.latency_tables import HostDevice, LatencyError, LatencyTable, Predictor, Rounds, profile_blocks
 from fairnas.latency_tables.block_features import block_features
 from fairnas.latency_tables.warm_start import (

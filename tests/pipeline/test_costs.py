@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fairnas.latency_tables import BlockLatency, Calibration, LatencyTable, Predictor, Sample, load_table
-from fairnas.latency_tables.table import SCHEMA_VERSION, NetworkLatency
+from fairnas.latency_tables.table import SCHEMA_VERSION
+from fairnas.latency_tables.table_parts import NetworkLatency
 from fairnas.models import get_space
 from fairnas.pipeline.search.costs import space_costs
 

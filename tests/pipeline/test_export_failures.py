@@ -15,13 +15,13 @@ from fairnas.exporters import ExportError
 from fairnas.exporters.deployable import Exported
 from fairnas.exporters.judgement import Judgement
 from fairnas.exporters.onnx import export as onnx
-from fairnas.exporters.passport.passport import ExportedFile, FormatRecord
+from fairnas.exporters.passport.records import ExportedFile, FormatRecord
 from fairnas.latency_tables import get_target
 from fairnas.models import get_space
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.export import export
-from fairnas.pipeline.export.export import Candidate
+from fairnas.pipeline.export.candidate import Candidate
 from fairnas.pipeline.export.subject import open_subject
 from fairnas.pipeline.pipeline import Pipeline
 from fairnas.pipeline.runs.run import Workspace

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fairnas.latency_tables import LatencyTable, Predictor, list_tables, load_table
 from fairnas.latency_tables.runtimes.names import is_of_runtime, runtime_family, runtime_warning
-from fairnas.latency_tables.table import BlockLatency
+from fairnas.latency_tables.table_parts import BlockLatency
 from fairnas.models import PUBLISHED, get_space
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.latency.listing import known_tables

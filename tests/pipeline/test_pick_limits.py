@@ -12,7 +12,7 @@ import onnx
 import pytest
 from fairnas.latency_tables import LatencyTable, Predictor, Rounds, profiler
 from fairnas.latency_tables.predictor import Prediction
-from fairnas.latency_tables.table import BlockLatency, Validation
+from fairnas.latency_tables.table_parts import BlockLatency, Validation
 from fairnas.models import Architecture, Block, get_space
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fairnas.latency_tables import BlockLatency, LatencyError, LatencyTable, Predictor, Sample, load_table
-from fairnas.latency_tables.table import Calibration, NetworkLatency
+from fairnas.latency_tables.table_parts import Calibration, NetworkLatency
 from fairnas.models import get_space
 from fairnas.pipeline.search.costs import space_costs
 
