@@ -18,6 +18,7 @@ from ...models import AnyNetwork, Architecture, TimmModel, UserModel, code_of, n
 from ..console import console
 from ..errors import UserError
 from ..export import export
+from ..export.candidate import NetworksRefused
 from ..export.latency import predicted_latency
 from ..export.subject import Weights, built_network, open_subject
 from ..runs.provenance import commit, machine
@@ -51,7 +52,7 @@ def run(
             raise_if_exhausted(error)
             refused[name] = str(error).removeprefix(f"{name}: ")
     if refused:
-        raise export.NetworksRefused(refused)
+        raise NetworksRefused(refused)
 
 
 def _export(context: Context, name: str, source: AnyNetwork, table_stage: str, given: Path | None) -> None:

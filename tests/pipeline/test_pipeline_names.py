@@ -13,9 +13,10 @@ from fairnas.common.errors import FairnasError
 from fairnas.latency_tables import load_table
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.pipeline import Pipeline
 from fairnas.pipeline.retrain.transfer import find_trained
 from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.stages.context import Context
+from fairnas.pipeline.stages.export import _lineage
 from fairnas.pipeline.stages.latency import write_table
 from fairnas.pipeline.stages.networks import transferred_name
 from pydantic import ValidationError
@@ -88,7 +89,7 @@ def test_the_lineage_says_who_trained_and_who_exported(monkeypatch: pytest.Monke
     monkeypatch.setattr("fairnas.pipeline.stages.export.commit", lambda: "of export")
     images = SimpleNamespace(name="d", digest="d", full_train=(), heldout=(), val=())
     own = SimpleNamespace(run=SimpleNamespace(manifest={"stages": stages}), dataset=images, config=load_config("tiny"))
-    lineage = Pipeline._lineage(cast(Pipeline, own), "retrain/x", {})
+    lineage = _lineage(cast(Context, own), "retrain/x", {})
     assert lineage["commit"] == "of export"
     assert lineage["made"] == {
         "supernet": {"commit": "of training", "versions": {"torch": "1"}, "machine": {"processor": "theirs"}},

@@ -18,6 +18,7 @@ from fairnas.pipeline.cli import app as cli
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.pipeline import Pipeline
+from fairnas.pipeline.retrain import learner
 from fairnas.pipeline.retrain import train as retrain
 from fairnas.pipeline.retrain.transfer import find_trained
 from fairnas.pipeline.runs.run import Run, Workspace
@@ -128,8 +129,8 @@ def test_smaller_images_first(digits: Dataset, tmp_path: Path, monkeypatch: pyte
         sizes.append(resolution)
         return batches(*arguments, resolution=resolution, **options)
 
-    batches = retrain.train_batches
-    monkeypatch.setattr(retrain, "train_batches", seen)
+    batches = learner.train_batches
+    monkeypatch.setattr(learner, "train_batches", seen)
     more = ["deploy.resolution=40", "retrain.epochs=3", "retrain.first_epochs=2", "retrain.first_resolution=32"]
     assert train(NETWORK, digits, tmp_path / "it", *more)["resolution"] == 40
     assert sizes == [32, 32, 40]
@@ -151,14 +152,14 @@ def test_a_teacher_that_decides_all_makes_the_student_answer_alike(
         networks = [build_any_network(parse_any_network(f"{module}:make")).eval() for _ in range(2)]
         for network, folder in zip(networks, ("teacher", share), strict=True):
             network.load_state_dict(load_file(tmp_path / folder / "weights.safetensors"))
-        images = next(retrain.train_batches(digits.full_train, **PLAIN))[0]
+        images = next(learner.train_batches(digits.full_train, **PLAIN))[0]
         with torch.inference_mode():
             answers = [network(images).argmax(1) for network in networks]
         agreement.append(float((answers[0] == answers[1]).float().mean()))
     assert agreement[1] > agreement[0] + 0.1
 
 
-PLAIN: Any = {"batch_size": 512, "resolution": 32, "augment": retrain.Augment("none"), "seed": 0, "epoch": 0}
+PLAIN: Any = {"batch_size": 512, "resolution": 32, "augment": learner.Augment("none"), "seed": 0, "epoch": 0}
 
 
 def key_of(run: Path, config_overrides: list[str], dataset: Dataset, network: str) -> str:
