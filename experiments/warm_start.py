@@ -34,7 +34,7 @@ from ..latency_tables.profiler import profile_blocks
 from ..latency_tables.table_parts import Precision
 from ..latency_tables.warm_start import block_points, leave_one_out, scale, spread_choice
 from ..models import Block, get_space
-from .warm_start_methods import _BASELINES, _OPERATIONS, METHODS, Networks, _used_macs, used_operations
+from .warm_start_methods import BASELINES, METHODS, OPERATIONS, Networks, used_macs, used_operations
 
 DEFAULT_RESULTS = Path(__file__).parent.parent / "results" / "warm_start.json"
 TIMINGS = (10, 20, 50)
@@ -65,9 +65,9 @@ def read_networks(latencies: Path, truth: Path) -> Networks:
     if latency_ms.min() <= 0 or macs.min() <= 0:
         raise LatencyError(f"{latencies} or {truth} holds a latency or a cost that is not positive")
     used = [used_operations(name) for name in names]
-    operations = np.array([[name.count(operation) for operation in _OPERATIONS] for name in used], dtype=float)
+    operations = np.array([[name.count(operation) for operation in OPERATIONS] for name in used], dtype=float)
     connected = np.array([name.strip("0") != "" for name in used])
-    return Networks(devices, latency_ms, _used_macs(names, used, macs), operations, connected)
+    return Networks(devices, latency_ms, used_macs(names, used, macs), operations, connected)
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
@@ -113,10 +113,10 @@ def leave_out(networks: Networks, device: str, count: int, draws: int) -> dict[s
     found: dict[str, Any] = {"method": method, "n": len(truth) - count, "draws": draws}
     by_choice: dict[str, dict[str, Any]] = {}
     for how in ("spread", "random"):
-        figures: dict[str, list[dict[str, float]]] = {name: [] for name in (*METHODS, *_BASELINES)}
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in (*METHODS, *BASELINES)}
         for draw in range(draws):
             timed = choose_networks(known, count, draw, how)
-            for name, predict in (METHODS | _BASELINES).items():
+            for name, predict in (METHODS | BASELINES).items():
                 figures[name].append(_figures(predict(known, timed, truth[timed]), truth, timed, known))
         by_choice[how] = _compare(figures, method)
         if how == "spread":
@@ -128,7 +128,7 @@ def leave_out(networks: Networks, device: str, count: int, draws: int) -> dict[s
 
 
 def _compare(figures: Mapping[str, Sequence[Mapping[str, float]]], method: str) -> dict[str, Any]:
-    baseline = min(_BASELINES, key=lambda name: _mean(figures[name], "mape_connected"))
+    baseline = min(BASELINES, key=lambda name: _mean(figures[name], "mape_connected"))
     ours = {key: [draw[key] for draw in figures[method]] for key in figures[method][0]}
     theirs = {f"macs_{key}": [draw[key] for draw in figures[baseline]] for key in figures[baseline][0]}
     gains = {

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 _EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
 
-_OPERATIONS = "1234"  # skip, 1x1 convolution, 3x3 convolution, average pooling; 0 is none
+OPERATIONS = "1234"  # skip, 1x1 convolution, 3x3 convolution, average pooling; 0 is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def used_operations(name: str) -> str:
     return "".join(op if start in reached and end in leading else "0" for start, end, op in edges)
 
 
-def _used_macs(names: Sequence[str], used: Sequence[str], macs: np.ndarray) -> np.ndarray:
+def used_macs(names: Sequence[str], used: Sequence[str], macs: np.ndarray) -> np.ndarray:
     """Millions of multiply-adds of the operations that are used: all stages' convolutions have equally many."""
     before, after = (np.array([[1, _convolved(name)] for name in some], dtype=float) for some in (names, used))
     line = np.linalg.lstsq(before, macs, rcond=None)[0]
@@ -157,4 +157,4 @@ def _macs_power(known: Networks, timed: np.ndarray, times: np.ndarray) -> np.nda
     return np.exp(intercept + slope * np.log(known.macs))
 
 
-_BASELINES: dict[str, Method] = {"line": _macs_line, "power law": _macs_power}
+BASELINES: dict[str, Method] = {"line": _macs_line, "power law": _macs_power}
