@@ -10,36 +10,43 @@ SERIAL =
 HOST =
 ARGS =
 
-# Two spaces between a name and its text: `make help` prints these lines.
-#:  pipeline    images to checked, deployable networks: TARGET=pixel PRESET=quickstart DATA=folder RUN=folder SET="key=value ..."
-#:  setup       create .venv and install fairnas at the pinned versions
-#:  setup-deploy  the same, with LiteRT and TensorRT-RTX
-#:  test        run the tests, a process for each core: ARGS="-k latency" goes to pytest, WORKERS= runs them one by one
-#:  test-resume kill the pipeline at 40 moments and damage what unfinished work keeps, and compare what it makes then
-#:  test-detection     MMDetection with our backbones, the real one, in an environment of its own: WHEELS=folder of a built onedl-mmcv
-#:  test-segmentation  MMSegmentation and segmentation_models_pytorch with our backbones, likewise
-#:  test-devices  a look-alike phone and board, and a browser, driven by the real adb, ssh and Chromium (root, Debian)
-#:  stage-versions  record the stages' sources and versions: after a change that a test asks it for
-#:  profile     measure what every block costs on TARGET: cpu, pixel (SERIAL=), board (HOST=), web, gpu; ARGS="--validate"
-#:  lint        ruff, pyright and hadolint
-#:  bench       measure how fast the stages run on this machine
-#:  bench-startup  CPU seconds until `fairnas` answers what needs no training
-#:  experiment-cifar10  search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
-#:  experiment-latency  profile this machine three times and check it on 60 networks: results/ and the README's table
-#:  experiment-latency-load  profile this machine quiet and under bursts of other work: results/ and the README's table
-#:  experiment-search  compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and README
-#:  experiment-ranking  train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
-#:  experiment-scoring  score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
-#:  experiment-overhead  what a search costs besides scoring: results/
-#:  experiment-deploy   retrain networks at 96 px and export each in every format (DATA=class folders): results/ and README
-#:  experiment-export-sweep  export 60 of timm's networks to ONNX, in float32 and in 8 bits: results/
-#:  experiment-detection     RetinaNet with each backbone on Penn-Fudan (DATA=folder with annotations.json): results/ and README
-#:  experiment-segmentation  DeepLabv3+ with each backbone on CamVid (DATA=folder): results/ and README
-#:  report      write the report of RUN again (default: runs/TARGET-PRESET)
-#:  constraints fill in constraints.txt: what it has no line for gets its newest version
-#:  clean       remove what was built; never touches runs/ or .venv/
-#:  clean-runs  remove runs/: every trained weight and exported network in it
-#:  help        print this list
+# `make help` prints these lines.
+#: Everyday
+#:   pipeline      images to checked, deployable networks: TARGET=pixel PRESET=quickstart DATA=folder RUN=folder SET="key=value ..."
+#:   report        write the report of RUN again (default: runs/TARGET-PRESET)
+#:   setup         create .venv and install fairnas at the pinned versions
+#:   setup-deploy  the same, with LiteRT and TensorRT-RTX
+#: Devices
+#:   profile  measure what every block costs on TARGET: cpu, pixel (SERIAL=), board (HOST=), web, gpu; ARGS="--validate"
+#: Checks
+#:   test               run the tests, a process for each core: ARGS="-k latency" goes to pytest, WORKERS= runs them one by one
+#:   test-resume        kill the pipeline at 40 moments and damage what unfinished work keeps, and compare what it makes then
+#:   test-devices       a look-alike phone and board, and a browser, driven by the real adb, ssh and Chromium (root, Debian)
+#:   test-detection     MMDetection with our backbones, the real one, in an environment of its own: WHEELS=folder of a built onedl-mmcv
+#:   test-segmentation  MMSegmentation and segmentation_models_pytorch with our backbones, likewise
+#:   lint               ruff, pyright and hadolint
+#:   bench              measure how fast the stages run on this machine
+#:   bench-startup      CPU seconds until `fairnas` answers what needs no training
+#:   check-dist         build wheel and sdist, and try both in environments of their own, outside of the repository
+#:   audit              look up known weaknesses of the pinned packages (needs the network)
+#: Experiments, which write results/ and the tables of the documentation
+#:   experiment-cifar10       search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
+#:   experiment-latency       profile this machine three times and check it on 60 networks: results/ and the README's table
+#:   experiment-latency-load  profile this machine quiet and under bursts of other work: results/ and the README's table
+#:   experiment-search        compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and README
+#:   experiment-ranking       train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
+#:   experiment-scoring       score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
+#:   experiment-overhead      what a search costs besides scoring: results/
+#:   experiment-deploy        retrain networks at 96 px and export each in every format (DATA=class folders): results/ and README
+#:   experiment-export-sweep  export 60 of timm's networks to ONNX, in float32 and in 8 bits: results/
+#:   experiment-detection     RetinaNet with each backbone on Penn-Fudan (DATA=folder with annotations.json): results/ and README
+#:   experiment-segmentation  DeepLabv3+ with each backbone on CamVid (DATA=folder): results/ and README
+#: Housekeeping
+#:   stage-versions  record the stages' sources and versions: after a change that a test asks it for
+#:   constraints     fill in constraints.txt: what it has no line for gets its newest version
+#:   clean           remove what was built; never touches runs/ or .venv/
+#:   clean-runs      remove runs/: every trained weight and exported network in it
+#:   help            print this list
 
 # What may be set on the command line. Anything else is a slip, such as `make pipeline target=cpu`, and would be ignored.
 SETTABLE := TARGET PRESET DATA RUN SET SERIAL HOST ARGS PYTHON INSTALLER SPACE PROTOCOL TRUTH COLUMN ARCHITECTURES STOP_AFTER \
@@ -53,7 +60,7 @@ $(error there is no variable $(firstword $(UNKNOWN)): $(if $(NEAREST),did you me
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-deploy experiment-export-sweep openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint bench bench-startup report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-deploy experiment-export-sweep openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint audit check-dist bench bench-startup report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -266,6 +273,13 @@ lint: setup-dev
 	$(VENV)/bin/pyright
 	$(VENV)/bin/hadolint Dockerfile
 
+# Of what is pinned, not of what else the environment holds.
+audit: setup-dev
+	$(VENV)/bin/python -m uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+check-dist: setup-dev
+	tests/dist/run.sh
+
 # What belongs to one platform stays out, so that the file serves all: the pinned torch asks for its own CUDA libraries.
 constraints: setup-dev
 	@mkdir -p build
@@ -283,4 +297,4 @@ clean-runs:
 	rm -rf runs
 
 help:
-	@sed -n 's/^#:  /  make /p' Makefile
+	@sed -n -e 's/^#: \([^ ]\)/\n\1/p' -e 's/^#:   /  make /p' Makefile

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.table import Table
 
 from ...common.text import shown
@@ -24,6 +26,13 @@ def print_answer(as_json: bool, value: Any, text: str) -> None:
         print_json(value)
     else:
         print_text(text)
+
+
+def print_version(wanted: bool) -> None:
+    """Of fairnas, and nothing else."""
+    if wanted:
+        print_text(f"fairnas {version('fairnas')}")
+        raise typer.Exit
 
 
 def print_table(as_json: bool, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

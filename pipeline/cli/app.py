@@ -6,6 +6,7 @@ import errno
 import sys
 import traceback
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from ...common.text import plain, redacted, shown
 from ..console import console
 from ..errors import Paused
 from ..runs import stopping
+from .answers import print_version
 from .devices import bundle, models, profile, targets
 from .export import export, verify
 from .interrupts import INTERRUPTED, raise_on_interrupt
@@ -24,7 +26,6 @@ PAUSED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 app = typer.Typer(
     name="fairnas",
-    help="From a folder of images and a target device to deployable networks that keep a latency promise.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +34,16 @@ app = typer.Typer(
 
 device_app = typer.Typer(help="What devices need in order to be measured.", no_args_is_help=True)
 app.add_typer(device_app, name="device")
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """From a folder of images and a target device to deployable networks that keep a latency promise."""
+
 
 for command in (
     pipeline,
