@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .measuring import Progress, Rounds, measure
     from .predictor import Prediction, Predictor, Price
     from .profiler import (
+        Places,
         Plan,
         check_on_networks,
         check_on_space,
@@ -40,6 +41,7 @@ __all__ = [
     "LatencyError",
     "LatencyTable",
     "OnnxModel",
+    "Places",
     "Plan",
     "Prediction",
     "Predictor",

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 
-from ..models import Architecture, Block, SearchSpace
+from ..models import Architecture, Block, SearchSpace, Task
 from .block_models import block_model, network_model
 from .calibration import calibrate, calibration_networks
 from .device import Device, OnnxModel
@@ -33,6 +33,26 @@ _JOURNALS = ("timings", "blocks", "networks", "networks-again")  # `timings` are
 
 Bars: TypeAlias = Callable[[str], AbstractContextManager[Progress | None]]
 """Opens a progress bar of a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a profile keeps and shows what it does, and what it is compared with.
+
+    Attributes:
+        folder: where raw samples are kept; an interrupted profile goes on from them. Those of a device that was not
+            steady are put aside when all is measured: the same profile again measures again.
+        bars: opens progress bars.
+        earlier: tables that tell how fast the device was before, see `Steadiness`; other devices' are passed over.
+    """
+
+    folder: Path | None = None
+    bars: Bars = lambda _: nullcontext()
+    earlier: Sequence[LatencyTable] = ()
+
+    def journal(self, name: str) -> Path | None:
+        """The file of raw samples of that name."""
+        return self.folder / f"{name}.jsonl" if self.folder else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,60 +78,34 @@ class Plan:
 
 
 def profile_space(
-    device: Device,
-    space: SearchSpace,
-    resolution: int,
-    num_classes: int,
-    plan: Plan,
-    *,
-    folder: Path | None = None,
-    bars: Bars = lambda _: nullcontext(),
-    earlier: Sequence[LatencyTable] = (),
+    device: Device, space: SearchSpace, task: Task, plan: Plan, places: Places | None = None
 ) -> LatencyTable:
     """Measure all blocks of a space, calibrate on whole networks of it, and validate on others.
 
     Args:
         device: where to measure.
         space: what to price, at its width.
-        resolution: height and width of the images.
-        num_classes: of the classifier.
+        task: of the networks.
         plan: how thoroughly.
-        folder: where raw samples are kept; an interrupted profile goes on from them. Those of a device that was not
-            steady are put aside when all is measured: the same profile again measures again.
-        bars: opens progress bars.
-        earlier: tables that tell how fast the device was before, see `Steadiness`; other devices' are passed over.
+        places: what is kept and shown; by default nothing.
 
     Raises:
         LatencyError: the device cannot measure something.
     """
-    references = _references(device, space, resolution, num_classes, plan, folder, bars)
-    table = _bars_and_blocks(device, space.all_blocks(resolution, num_classes), plan, folder, bars)
-    return check_on_space(
-        device,
-        table,
-        space,
-        resolution,
-        num_classes,
-        plan,
-        folder=folder,
-        bars=bars,
-        references=references,
-        earlier=earlier,
-    )
+    places = places or Places()
+    references = _references(device, space, task, plan, places)
+    table = _profiled_blocks(device, space.all_blocks(*task), plan, places)
+    return check_on_space(device, table, space, task, plan, places, references)
 
 
 def check_on_space(
     device: Device,
     table: LatencyTable,
     space: SearchSpace,
-    resolution: int,
-    num_classes: int,
+    task: Task,
     plan: Plan,
-    *,
-    folder: Path | None = None,
-    bars: Bars = lambda _: nullcontext(),
+    places: Places | None = None,
     references: References | None = None,
-    earlier: Sequence[LatencyTable] = (),
 ) -> LatencyTable:
     """Calibrate a table on networks of a space, and validate it on others, see `check_on_networks` and `profile_space`.
 
@@ -120,45 +114,43 @@ def check_on_space(
     Raises:
         LatencyError: the table lacks a block of the space, or the device cannot measure a network.
     """
+    places = places or Places()
     calibration = calibration_networks(space, plan.calibration)
     validation: list[Architecture] = []
     if plan.validation:
         wanted = plan.validation + len(calibration)
+        resolution, num_classes = task
         found = validation_networks(space, Predictor(table), wanted, resolution=resolution, num_classes=num_classes)
         validation = [architecture for architecture in found if architecture not in calibration][: plan.validation]
 
     def blocks(architectures: Sequence[Architecture]) -> list[tuple[Block, ...]]:
-        return [space.blocks(architecture, resolution, num_classes) for architecture in architectures]
+        return [space.blocks(architecture, *task) for architecture in architectures]
 
-    references = references or _references(device, space, resolution, num_classes, plan, folder, bars)
-    return _bars_and_networks(
-        device, table, blocks(calibration), blocks(validation), plan, folder, bars, references, earlier
-    )
+    references = references or _references(device, space, task, plan, places)
+    rounds = plan.network_rounds
+    return check_on_networks(device, table, blocks(calibration), blocks(validation), rounds, places, references)
 
 
 def profile_network(
     device: Device,
     space: SearchSpace,
     architecture: Architecture,
-    resolution: int,
-    num_classes: int,
+    task: Task,
     plan: Plan,
-    *,
-    folder: Path | None = None,
-    bars: Bars = lambda _: nullcontext(),
-    earlier: Sequence[LatencyTable] = (),
+    places: Places | None = None,
 ) -> LatencyTable:
     """Measure the blocks of one network, calibrated on networks of its space; `plan.validation` plays no part.
 
     Raises:
         LatencyError: the device cannot measure something.
     """
+    places = places or Places()
     relatives = calibration_networks(space, plan.calibration, architecture.se_ratio, hard_swish=architecture.hard_swish)
-    networks = [space.blocks(relative, resolution, num_classes) for relative in relatives]
-    distinct = [*space.blocks(architecture, resolution, num_classes), *chain.from_iterable(networks)]
-    references = _references(device, space, resolution, num_classes, plan, folder, bars)
-    table = _bars_and_blocks(device, distinct, plan, folder, bars)
-    return _bars_and_networks(device, table, networks, [], plan, folder, bars, references, earlier)
+    networks = [space.blocks(relative, *task) for relative in relatives]
+    distinct = [*space.blocks(architecture, *task), *chain.from_iterable(networks)]
+    references = _references(device, space, task, plan, places)
+    table = _profiled_blocks(device, distinct, plan, places)
+    return check_on_networks(device, table, networks, [], plan.network_rounds, places, references)
 
 
 def profile_blocks(
@@ -212,11 +204,8 @@ def check_on_networks(
     calibration: Sequence[Sequence[Block]],
     validation: Sequence[Sequence[Block]],
     rounds: Rounds,
-    *,
-    journals: tuple[Path, Path] | None = None,
-    progress: Progress | None = None,
+    places: Places | None = None,
     references: References | None = None,
-    earlier: Sequence[LatencyTable] = (),
 ) -> LatencyTable:
     """Measure whole networks, fit the table's calibration to some and compare its predictions with the others.
 
@@ -224,43 +213,62 @@ def check_on_networks(
 
     Args:
         device: where the table was measured.
-        table: what to check.
+        table: what to check; as it is, where there is no network.
         calibration: the blocks of each network to fit; none leaves the plain sum.
         validation: the blocks of each network to predict, none of them in `calibration`; none leaves the table
             unvalidated.
         rounds: how often each network is timed.
-        journals: files of raw samples, of the first and of the second session.
-        progress: called after every sample.
-        references: looked at again after each session; None leaves the table without `steadiness`.
-        earlier: tables that they are compared with.
+        places: what is kept and shown, and which tables `references` are compared with; by default nothing.
+        references: looked at before the first session and after each; None leaves the table without `steadiness`.
 
     Raises:
         LatencyError: the table is another device's, or the device cannot measure a network.
     """
+    if not (calibration or validation):
+        return table
+    places = places or Places()
     device.prepare()
     if device.fingerprint() != table.device:
         raise LatencyError(f"latency table {table.name} was measured on another device or runtime: measure it again")
+    if references:
+        references.look()
+    passes = _two_sessions(device, table.precision, calibration, validation, rounds, places, references)
+    if references:
+        table = table.model_copy(update={"steadiness": steadiness(references, passes, places.earlier)})
+    if calibration:
+        table = calibrate(table, calibration, _latencies(passes[0], calibration))
+    if validation:
+        table = validate(table, validation, _latencies(passes[1], validation), _latencies(passes[0], validation))
+    if places.folder and unsteady(table):
+        _put_aside(places.folder)
+    return table
+
+
+def _two_sessions(
+    device: Device,
+    precision: Precision,
+    calibration: Sequence[Sequence[Block]],
+    validation: Sequence[Sequence[Block]],
+    rounds: Rounds,
+    places: Places,
+    references: References | None,
+) -> list[dict[str, BlockLatency]]:
+    """Times of all networks, and again of those that validate; one session where there are none of these."""
     networks = {_network_name(blocks): blocks for blocks in (*calibration, *validation)}
     # In no order, so that a device that slowly drifts does not mistreat the larger ones.
     names = np.random.default_rng(0).permutation(list(networks)).tolist()
-    models = _contents({name: network_model(networks[name]) for name in names}, table.precision, progress)
-    first, second = journals or (None, None)
-    measured = measure(device, models, rounds, precision=table.precision, journal=first, progress=progress)
-    passes = [measured]
-    if references:
-        references.look()
-    if validation:
-        repeated = {name: models[name] for name in names if name in {_network_name(blocks) for blocks in validation}}
-        passes += [measure(device, repeated, rounds, precision=table.precision, journal=second, progress=progress)]
-        if references:
-            references.look()
-    if references:
-        table = table.model_copy(update={"steadiness": steadiness(references, passes, earlier)})
-    if calibration:
-        table = calibrate(table, calibration, _latencies(measured, calibration))
-    if validation:
-        table = validate(table, validation, _latencies(passes[1], validation), _latencies(measured, validation))
-    return table
+    again = {_network_name(blocks) for blocks in validation}
+    passes = list[dict[str, BlockLatency]]()
+    with places.bars("networks") as progress:
+        models = _contents({name: network_model(networks[name]) for name in names}, precision, progress)
+        for journal, timed in (("networks", set(names)), ("networks-again", again)):
+            if timed:
+                session = {name: models[name] for name in names if name in timed}
+                kept = places.journal(journal)
+                passes.append(measure(device, session, rounds, precision=precision, journal=kept, progress=progress))
+                if references:
+                    references.look()
+    return passes
 
 
 def measure_networks(
@@ -281,59 +289,22 @@ def measure_networks(
     return measure(device, models, rounds, precision=precision, journal=journal, progress=progress)
 
 
-def _bars_and_blocks(
-    device: Device, blocks: Iterable[Block], plan: Plan, folder: Path | None, bars: Bars
-) -> LatencyTable:
-    journal = folder / "blocks.jsonl" if folder else None
-    with bars("blocks") as progress:
-        return profile_blocks(device, blocks, plan.rounds, precision=plan.precision, journal=journal, progress=progress)
+def _profiled_blocks(device: Device, blocks: Iterable[Block], plan: Plan, places: Places) -> LatencyTable:
+    kept = places.journal("blocks")
+    with places.bars("blocks") as progress:
+        return profile_blocks(device, blocks, plan.rounds, precision=plan.precision, journal=kept, progress=progress)
 
 
-def _bars_and_networks(
-    device: Device,
-    table: LatencyTable,
-    calibration: Sequence[Sequence[Block]],
-    validation: Sequence[Sequence[Block]],
-    plan: Plan,
-    folder: Path | None,
-    bars: Bars,
-    references: References | None,
-    earlier: Sequence[LatencyTable],
-) -> LatencyTable:
-    if not (calibration or validation):
-        return table
-    journals = (folder / "networks.jsonl", folder / "networks-again.jsonl") if folder else None
-    if references:
-        references.look()
-    with bars("networks") as progress:
-        table = check_on_networks(
-            device,
-            table,
-            calibration,
-            validation,
-            plan.network_rounds,
-            journals=journals,
-            progress=progress,
-            references=references,
-            earlier=earlier,
-        )
-    if folder and unsteady(table):
-        _put_aside(folder)
-    return table
-
-
-def _references(
-    device: Device, space: SearchSpace, resolution: int, num_classes: int, plan: Plan, folder: Path | None, bars: Bars
-) -> References | None:
+def _references(device: Device, space: SearchSpace, task: Task, plan: Plan, places: Places) -> References | None:
     """Reference networks of a space, looked at for the first time; none where no network is timed at all."""
     if not (plan.calibration or plan.validation):
         return None
     device.prepare()
-    blocks = [space.blocks(each, resolution, num_classes) for each in calibration_networks(space, COUNT)]
+    blocks = [space.blocks(each, *task) for each in calibration_networks(space, COUNT)]
     networks = {_network_name(each): network_model(each) for each in blocks}
-    with bars("references") as progress:
+    with places.bars("references") as progress:
         models = _contents(networks, plan.precision, progress)
-        references = References(device, models, plan.network_rounds, plan.precision, folder)
+        references = References(device, models, plan.network_rounds, plan.precision, places.folder)
         references.look()
     return references
 

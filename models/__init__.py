@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         list_spaces,
     )
     from .supernet import LayeredSupernet, Path, Supernet
+    from .task import Task
 
 __all__ = [
     "BENCHMARKS",
@@ -63,6 +64,7 @@ __all__ = [
     "SearchSpace",
     "Space",
     "Supernet",
+    "Task",
     "TimmModel",
     "UserModel",
     "align_choices",

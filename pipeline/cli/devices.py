@@ -85,11 +85,11 @@ def profile(
     networks = 60 if validate else 0 if warm_start_from else 20
     plan = Plan(how_often, precision, validation=networks)  # pyright: ignore[reportArgumentType]
     device = profiling.attached_device(target, options)
-    size = space, resolution, width, classes
+    priced = profiling.Priced(space, resolution, width, classes)
     if warm_start_from is not None:
-        summary = profiling.scale_table(device, warm_start_from, timings, *size, plan, out)
+        summary = profiling.scale_table(device, warm_start_from, timings, priced, plan, out)
     else:
-        summary = profiling.profile_table(device, *size, plan, out)
+        summary = profiling.profile_table(device, priced, plan, out)
     print_answer(as_json, summary, profiling.in_words(summary))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...common.files import write_json
 from ...common.lock import held
@@ -19,6 +19,7 @@ from ...latency_tables import (
     DeviceOptions,
     LatencyError,
     LatencyTable,
+    Places,
     Plan,
     Rounds,
     check_on_space,
@@ -32,11 +33,37 @@ from ...latency_tables import (
 )
 from ...latency_tables.runtimes.names import about_networks
 from ...latency_tables.runtimes.onnx_files import fixed_shapes, load_fixed
-from ...models import PUBLISHED, Architecture, Block, get_space
+from ...models import PUBLISHED, Architecture, Block, SearchSpace, Task, get_space
 from ..console import console, sample_bar
 from ..errors import UserError
 from .earlier import earlier_tables
 from .listing import PROFILES
+
+
+class Priced(NamedTuple):
+    """What a table is for: a space at a size.
+
+    Attributes:
+        space: its name.
+        resolution: height and width of the images, in pixels.
+        width: multiplier of every channel count.
+        num_classes: of the classifier.
+    """
+
+    space: str
+    resolution: int
+    width: float
+    num_classes: int
+
+    @property
+    def scaled(self) -> SearchSpace:
+        """The space at its width."""
+        return get_space(self.space).scaled(self.width)
+
+    @property
+    def task(self) -> Task:
+        """Of its networks."""
+        return Task(self.resolution, self.num_classes)
 
 
 def attached_device(target_name: str, options: DeviceOptions) -> Device:
@@ -53,36 +80,24 @@ def attached_device(target_name: str, options: DeviceOptions) -> Device:
     return device
 
 
-def profile_table(
-    device: Device, space_name: str, resolution: int, width: float, num_classes: int, plan: Plan, out: Path | None
-) -> dict[str, Any]:
+def profile_table(device: Device, priced: Priced, plan: Plan, out: Path | None) -> dict[str, Any]:
     """Measure a space on a device into `OUT/table.json`, with the raw samples beside it.
 
     Returns:
         What was found, see `_summary`.
     """
     started = time.monotonic()
-    space = get_space(space_name).scaled(width)
     with closing(device):
         device.prepare()
-        folder = out or _folder(device, space_name, resolution, width, num_classes, plan)
+        folder = out or _folder(device, priced, plan)
         _show_device(device)
         with _held(folder):
-            places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
-            table = profile_space(device, space, resolution, num_classes, plan, **places)
+            table = profile_space(device, priced.scaled, priced.task, plan, _places(folder))
             return _saved(table, folder, started)
 
 
 def scale_table(
-    device: Device,
-    base: str,
-    timings: int,
-    space_name: str,
-    resolution: int,
-    width: float,
-    num_classes: int,
-    plan: Plan,
-    out: Path | None,
+    device: Device, base: str, timings: int, priced: Priced, plan: Plan, out: Path | None
 ) -> dict[str, Any]:
     """Make a table of a new device from another device's and a few timings, into `OUT/table.json`.
 
@@ -94,12 +109,11 @@ def scale_table(
     from ...latency_tables.warm_start import scaled_table  # scikit-learn takes a second to import
 
     started = time.monotonic()
-    space = get_space(space_name).scaled(width)
-    blocks = space.all_blocks(resolution, num_classes)
+    blocks = priced.scaled.all_blocks(*priced.task)
     source = load_table(base)
     with closing(device):
         device.prepare()
-        folder = out or _folder(device, f"{space_name}-scaled", resolution, width, num_classes, plan)
+        folder = out or _folder(device, priced, plan, "-scaled")
         _show_device(device)
         with _held(folder):
             with sample_bar("timings") as progress:
@@ -115,8 +129,7 @@ def scale_table(
                     progress=progress,
                 )
             if plan.validation:
-                places = {"folder": folder, "bars": sample_bar, "earlier": earlier_tables(folder / "table.json")}
-                table = check_on_space(device, table, space, resolution, num_classes, plan, **places)
+                table = check_on_space(device, table, priced.scaled, priced.task, plan, _places(folder))
             return _saved(table, folder, started)
 
 
@@ -174,12 +187,16 @@ def in_words(summary: dict[str, Any]) -> str:
     return f"{words}\n{summary['state']}: {summary['figure']}"
 
 
-def _folder(device: Device, space: str, resolution: int, width: float, num_classes: int, plan: Plan) -> Path:
-    parts = [device.id, space, str(resolution)]
-    parts += [f"w{width:g}"] if width != 1 else []
-    parts += [f"c{num_classes}"] if num_classes != 1000 else []
+def _folder(device: Device, priced: Priced, plan: Plan, suffix: str = "") -> Path:
+    parts = [device.id, f"{priced.space}{suffix}", str(priced.resolution)]
+    parts += [f"w{priced.width:g}"] if priced.width != 1 else []
+    parts += [f"c{priced.num_classes}"] if priced.num_classes != 1000 else []
     parts += [plan.precision] if plan.precision != "fp32" else []
     return PROFILES / re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
+
+def _places(folder: Path) -> Places:
+    return Places(folder, sample_bar, earlier_tables(folder / "table.json"))
 
 
 def _show_device(device: Device) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 from ...common.files import sha256_json
 from ...common.text import shown
 from ...latency_tables import Device, DeviceOptions, LatencyTable, Predictor, Rounds, get_target, open_device
-from ...models import AnySupernet, Architecture, Block, SearchSpace, Supernet, get_space
+from ...models import AnySupernet, Architecture, Block, SearchSpace, Supernet, Task, get_space
 from ..config import Config
 from ..console import announce, console
 from ..data import Dataset, load_dataset
@@ -43,6 +43,11 @@ class Context:
             return get_space(self.config.space).scaled(self.config.deploy.width)
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    @property
+    def task(self) -> Task:
+        """Of networks as they are deployed."""
+        return Task(self.config.deploy.resolution, len(self.dataset.classes))
 
     def blocks(self, architecture: Architecture, num_classes: int | None = None) -> tuple[Block, ...]:
         """Of a network as it is deployed."""

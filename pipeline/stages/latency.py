@@ -9,6 +9,7 @@ from ...common.text import shown
 from ...latency_tables import (
     LatencyError,
     LatencyTable,
+    Places,
     Plan,
     Predictor,
     Verdict,
@@ -36,7 +37,7 @@ PRECISION = "fp32"  # of exported networks, so latency is that of such models
 def run(context: Context, named: Mapping[str, AnyNetwork] | None = None) -> None:
     """Measure the target's blocks, or take its table: those of the space, or of each named network of ours."""
     if named is None:
-        blocks = context.deploy_space.all_blocks(context.config.deploy.resolution, len(context.dataset.classes))
+        blocks = context.deploy_space.all_blocks(*context.task)
         context.run.execute(_stage(context, "latency", blocks))
         return
     for name, architecture in ours(named).items():
@@ -46,7 +47,7 @@ def run(context: Context, named: Mapping[str, AnyNetwork] | None = None) -> None
 
 def int8_predictor(context: Context) -> Predictor:
     """The latency of quantised networks, from a given table or measured."""
-    blocks = context.deploy_space.all_blocks(context.config.deploy.resolution, len(context.dataset.classes))
+    blocks = context.deploy_space.all_blocks(*context.task)
     context.run.execute(_stage(context, "latency/int8", blocks, precision="int8"))
     predictor = context.predictor("latency/int8")
     announce_table(
@@ -84,19 +85,18 @@ def _stage(
         return _given_table_stage(context, name, source, blocks, precision)
     device = context.device
     plan = Plan(context.rounds, precision, settings.calibration_networks, settings.validation_networks)
-    size = context.config.deploy.resolution, len(context.dataset.classes)
 
     def work(workspace: Workspace) -> None:
-        places = {"folder": workspace.folder, "bars": sample_bar}
-        places["earlier"] = earlier_tables(*tables_of_runs(context.run.folder.parent))
+        earlier = earlier_tables(*tables_of_runs(context.run.folder.parent))
+        places = Places(workspace.folder, sample_bar, earlier)
         if architecture is None:
-            table = profile_space(device, context.deploy_space, *size, plan, **places)
+            table = profile_space(device, context.deploy_space, context.task, plan, places)
             # Before the stage is finished: the same command then measures again.
             if (trouble := unsteady(table)) and not settings.allow_unvalidated:
                 raise LatencyError(f"not validated: {trouble}; or accept the table with --allow-unvalidated")
         else:
             origin = get_space(architecture.space).scaled(context.config.deploy.width)
-            table = profile_network(device, origin, architecture, *size, plan, **places)
+            table = profile_network(device, origin, architecture, context.task, plan, places)
         write_table(table, workspace)
 
     return Stage(

@@ -35,8 +35,7 @@ def run(context: Context) -> None:
         predictor.table,
     )
     int8 = latency_stage.int8_predictor(context) if "latency_int8_ms" in config.search.quantities else None
-    size = config.deploy.resolution, len(context.dataset.classes)
-    costs = space_costs(context.deploy_space, predictor, *size, int8)
+    costs = space_costs(context.deploy_space, predictor, *context.task, int8)
     satisfiability = search.check_constraints(config.search, context.deploy_space, costs)
     supernet_stage.run(context)
     inputs = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fairnas.experiments import latency_load as load_study
-from fairnas.latency_tables import LatencyTable, Plan, Predictor, Rounds, profile_space
-from fairnas.models import get_space
+from fairnas.latency_tables import LatencyTable, Places, Plan, Predictor, Rounds, profile_space
+from fairnas.models import Task, get_space
 
 from ..latency_tables.simulated import Simulated
 
@@ -24,7 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def table(factor: float, *earlier: LatencyTable) -> LatencyTable:
     plan, device = Plan(Rounds(3, 3), calibration=5, validation=10), Simulated(kind="host", factor=lambda *_: factor)
-    return profile_space(device, get_space("b").scaled(0.25), 32, 10, plan, earlier=earlier)
+    return profile_space(device, get_space("b").scaled(0.25), Task(32, 10), plan, Places(earlier=earlier))
 
 
 @pytest.mark.usefixtures("small")

@@ -12,6 +12,7 @@ from fairnas.latency_tables import (
     HostDevice,
     LatencyError,
     LatencyTable,
+    Places,
     Plan,
     Predictor,
     Progress,
@@ -27,12 +28,12 @@ from fairnas.latency_tables import (
     validation_networks,
 )
 from fairnas.latency_tables.references import COUNT
-from fairnas.models import PUBLISHED, Block, get_space
+from fairnas.models import PUBLISHED, Block, Task, get_space
 
 from .simulated import NETWORK_INTERCEPT_MS, NETWORK_SLOPE, Simulated
 
 SPACE = get_space("b").scaled(0.25)
-SIZE = 32, 10
+SIZE = Task(32, 10)
 ONCE = Rounds(1, 1)
 MOMENTS = [f"references-{moment}.jsonl" for moment in (1, 2, 3, 4)]
 JOURNALS = ["blocks.jsonl", "networks-again.jsonl", "networks.jsonl", *MOMENTS]
@@ -55,7 +56,7 @@ class Bars:
 def test_a_space_is_profiled_calibrated_and_validated(tmp_path: Path) -> None:
     bars, plan = Bars(), Plan(ONCE, calibration=6, validation=12)
     device = Simulated()
-    table = profile_space(device, SPACE, *SIZE, plan, folder=tmp_path, bars=bars)
+    table = profile_space(device, SPACE, SIZE, plan, Places(tmp_path, bars))
     assert table.device == device.fingerprint()
     assert table.blocks.keys() == {block.signature for block in SPACE.all_blocks(*SIZE)}
     assert table.calibration
@@ -80,7 +81,7 @@ def test_a_space_is_profiled_calibrated_and_validated(tmp_path: Path) -> None:
     assert bars.reached["blocks"] == (blocks, blocks)
     # With its journals, the same profile takes no sample.
     again = Simulated()
-    repeated = profile_space(again, SPACE, *SIZE, plan, folder=tmp_path)
+    repeated = profile_space(again, SPACE, SIZE, plan, Places(tmp_path))
     assert again.taken == []
     assert repeated.model_copy(update={"created": table.created}) == table
 
@@ -104,7 +105,7 @@ def test_a_space_is_profiled_on_this_host_in_8_bits(tmp_path: Path) -> None:
 
 def test_a_space_is_profiled_on_this_host_end_to_end(tmp_path: Path) -> None:
     device, plan = HostDevice(), Plan(Rounds(3, 3), calibration=5, validation=10)
-    table = profile_space(device, SPACE, *SIZE, plan, folder=tmp_path)
+    table = profile_space(device, SPACE, SIZE, plan, Places(tmp_path))
     assert table.device == device.fingerprint()
     assert table.calibration
     assert table.validation
@@ -122,14 +123,14 @@ def test_a_space_is_profiled_on_this_host_end_to_end(tmp_path: Path) -> None:
             for choice in ("E6K7", "E3K3")
         )
         assert largest > smallest
-        assert profile_space(device, SPACE, *SIZE, plan, folder=tmp_path).blocks == table.blocks
+        assert profile_space(device, SPACE, SIZE, plan, Places(tmp_path)).blocks == table.blocks
 
 
 @pytest.mark.parametrize("name", ["fairnas_a_se", "fairnas_a_se_hswish"])
 def test_a_network_with_squeeze_and_excitation_is_profiled_with_relatives_that_have_it(name: str) -> None:
     space, architecture = get_space("a").scaled(0.25), PUBLISHED[name]
     device = Simulated()
-    table = profile_network(device, space, architecture, *SIZE, Plan(ONCE, calibration=5, validation=30))
+    table = profile_network(device, space, architecture, SIZE, Plan(ONCE, calibration=5, validation=30))
     blocks = space.blocks(architecture, *SIZE)
     Predictor(table).check_covers(blocks)
     assert table.calibration
@@ -138,7 +139,7 @@ def test_a_network_with_squeeze_and_excitation_is_profiled_with_relatives_that_h
     assert {block.split("-")[-1] for block in table.blocks if "-se" in block} == {blocks[2].activation}
     (alone,) = measure_networks(device, {"it": blocks}, ONCE).values()
     assert Predictor(table).predict(blocks).latency_ms == pytest.approx(alone.latency_ms, rel=0.01)
-    bare = profile_network(device, space, architecture, *SIZE, Plan(ONCE, calibration=0))
+    bare = profile_network(device, space, architecture, SIZE, Plan(ONCE, calibration=0))
     assert bare.calibration is None
     assert bare.blocks.keys() == {block.signature for block in blocks}
 
@@ -155,7 +156,7 @@ def test_validation_networks_of_a_profile_are_not_those_of_its_calibration(monke
         return table
 
     monkeypatch.setattr(profiler, "check_on_networks", recorded)
-    profile_space(Simulated(), SPACE, *SIZE, Plan(ONCE, calibration=10, validation=60))
+    profile_space(Simulated(), SPACE, SIZE, Plan(ONCE, calibration=10, validation=60))
     assert len(seen["calibration"]) == 10
     assert len(seen["validation"]) == 60
     assert not seen["calibration"] & seen["validation"]
@@ -179,7 +180,7 @@ def test_blocks_of_equal_signature_are_measured_once() -> None:
 
 
 def test_unvalidated_profiles_say_so() -> None:
-    table = profile_space(Simulated(), SPACE, *SIZE, Plan(ONCE, calibration=3, validation=0))
+    table = profile_space(Simulated(), SPACE, SIZE, Plan(ONCE, calibration=3, validation=0))
     assert table.validation is None
     assert judge(table).state == "unvalidated"
     assert len(validation_networks(SPACE, Predictor(table), 1, resolution=32, num_classes=10)) == 1

@@ -11,6 +11,7 @@ import pytest
 from fairnas.latency_tables import (
     LatencyError,
     LatencyTable,
+    Places,
     Plan,
     Predictor,
     Rounds,
@@ -20,12 +21,12 @@ from fairnas.latency_tables import (
     require_trust,
     unsteady,
 )
-from fairnas.models import get_space
+from fairnas.models import Task, get_space
 
 from .simulated import Simulated
 
 SPACE = get_space("b").scaled(0.25)
-SIZE = 32, 10
+SIZE = Task(32, 10)
 PLAN = Plan(Rounds(3, 6), calibration=5, validation=10)
 SMALLEST, LARGEST = (SPACE.blocks(SPACE.uniform(choice), *SIZE) for choice in ("E3K3", "E6K7"))
 
@@ -36,7 +37,7 @@ def simulated(factor: Callable[[str, int], float] = lambda *_: 1.0, **more: Any)
 
 
 def profile(device: Simulated, *earlier: LatencyTable, folder: Path | None = None) -> LatencyTable:
-    return profile_space(device, SPACE, *SIZE, PLAN, folder=folder, earlier=earlier)
+    return profile_space(device, SPACE, SIZE, PLAN, Places(folder, earlier=earlier))
 
 
 def predicted(table: LatencyTable) -> np.ndarray:
@@ -204,5 +205,7 @@ def test_the_same_profile_of_an_unsteady_device_measures_again(tmp_path: Path) -
 
 
 def test_a_network_alone_is_profiled_with_references_too(quiet: LatencyTable) -> None:
-    alone = profile_network(simulated(lambda *_: 1.5), SPACE, SPACE.uniform("E3K3"), *SIZE, PLAN, earlier=[quiet])
+    alone = profile_network(
+        simulated(lambda *_: 1.5), SPACE, SPACE.uniform("E3K3"), SIZE, PLAN, Places(earlier=[quiet])
+    )
     assert "references take 50.0% longer" in (unsteady(alone) or "")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fairnas.latency_tables import LatencyTable, Plan, Predictor, Rounds, profile_space
-from fairnas.models import Architecture, Block, get_space
+from fairnas.models import Architecture, Block, Task, get_space
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.latency.picks import OUTPUTS, Limit, check_picks
@@ -31,7 +31,7 @@ def blocks_of(architecture: Architecture) -> Sequence[Block]:
 
 @pytest.fixture(scope="module")
 def table() -> LatencyTable:
-    return profile_space(Simulated(), SPACE, 32, 10, Plan(ONCE, calibration=5, validation=12))
+    return profile_space(Simulated(), SPACE, Task(32, 10), Plan(ONCE, calibration=5, validation=12))
 
 
 @pytest.fixture(scope="module")

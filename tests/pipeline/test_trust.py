@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fairnas.latency_tables import HostDevice, LatencyTable, Plan, Rounds, Validation, profile_space
-from fairnas.models import get_space
+from fairnas.models import Task, get_space
 from fairnas.pipeline.cli import app as cli
 
 from ..latency_tables.simulated import Simulated
@@ -26,7 +26,7 @@ FIGURE = "55% of 20 networks within 10% (needs 90%)"
 def table() -> LatencyTable:
     """A table of what the tiny preset searches, which passed its gate."""
     return profile_space(
-        Simulated(), get_space("b").scaled(0.25), 32, 10, Plan(Rounds(1, 1), calibration=4, validation=12)
+        Simulated(), get_space("b").scaled(0.25), Task(32, 10), Plan(Rounds(1, 1), calibration=4, validation=12)
     )
 
 
@@ -86,7 +86,7 @@ def test_a_table_of_another_size_stops_the_search_with_one_line(
     search: Command, tmp_path: Path, width: float, resolution: int
 ) -> None:
     space = get_space("b").scaled(width)
-    other = profile_space(Simulated(), space, resolution, 10, Plan(Rounds(1, 1), calibration=0, validation=0))
+    other = profile_space(Simulated(), space, Task(resolution, 10), Plan(Rounds(1, 1), calibration=0, validation=0))
     code, output = search(other, "--allow-unvalidated")
     assert code == 2, output
     assert "measured for another space or size" in output.splitlines()[-1]
