@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
-from ...models import Architecture, Space
+from ...models import Architecture, Space, Task
 from ..errors import UserError
-
-Spacing = Literal["random", "quantiles", "even"]
-SpacedBy = Literal["madds", "params", "truth"]
+from .settings import RankConfig
 
 POOL = 2000
 """Random architectures that a space without a table is represented by."""
@@ -29,15 +26,12 @@ def random_pool(space: Space, seed: int) -> list[Architecture]:
 def choose(
     candidates: Sequence[Architecture],
     count: int,
-    spacing: Spacing,
-    spaced_by: SpacedBy,
+    settings: RankConfig,
     space: Space,
-    resolution: int,
-    num_classes: int,
-    seed: int,
+    task: Task,
     truth: Mapping[Architecture, float] | None = None,
 ) -> list[Architecture]:
-    """Some of the candidates.
+    """Some of the candidates, by `settings.spacing`, `spaced_by` and `seed`.
 
     `random` takes any. `quantiles` sorts by a quantity and takes every k-th: a random sample's spread, evenly filled.
     `even` takes the one nearest to each of evenly spaced values between the smallest and the largest, as a choice along
@@ -48,19 +42,19 @@ def choose(
     """
     if count >= len(candidates):
         return list(candidates)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     shuffled = [candidates[index] for index in rng.permutation(len(candidates))]  # among equals, any may be chosen
-    if spacing == "random":
+    if settings.spacing == "random":
         return shuffled[:count]
-    if spaced_by == "truth":
+    if settings.spaced_by == "truth":
         if truth is None:
             raise UserError("rank.spaced_by=truth needs a table of the truth: add --truth FILE, or take madds")
         values = np.array([truth[architecture] for architecture in shuffled])
     else:
-        costs = [space.cost(architecture, resolution, num_classes) for architecture in shuffled]
-        values = np.array([float(getattr(cost, spaced_by)) for cost in costs])
+        costs = [space.cost(architecture, *task) for architecture in shuffled]
+        values = np.array([float(getattr(cost, settings.spaced_by)) for cost in costs])
     order = np.argsort(values, kind="stable")
-    if spacing == "quantiles":
+    if settings.spacing == "quantiles":
         places = np.linspace(0, len(order) - 1, count).round().astype(int)
         return [shuffled[index] for index in order[places]]
     chosen: list[int] = []

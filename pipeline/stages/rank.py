@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...common.reading import read_object
-from ...models import Architecture, SearchSpace
+from ...models import Architecture, SearchSpace, Task
 from ..errors import UserError
 from ..ranking import TRUTH_PREFIX, certificate
 from ..ranking.sample import choose, random_pool
@@ -33,12 +33,9 @@ def run(context: Context, table: Path | None = None, column: str | None = None) 
     chosen = choose(
         candidates,
         (settings.architectures or len(truth.accuracies)) if truth else settings.networks,
-        settings.spacing,
-        settings.spaced_by,
+        settings,
         space,
-        config.proxy.resolution,
-        len(context.dataset.classes),
-        settings.seed,
+        Task(config.proxy.resolution, len(context.dataset.classes)),
         truth.accuracies if truth else None,
     )
     supernet_stage.run(context)

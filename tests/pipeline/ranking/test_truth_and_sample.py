@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fairnas.models import Architecture, any_space
+from fairnas.models import Architecture, Task, any_space
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.ranking.sample import choose, random_pool
+from fairnas.pipeline.ranking.settings import RankConfig
 from fairnas.pipeline.ranking.truth import read_truth
 
 MACRO = "arch,acc1,mean_acc\n00000000,45.32,45.36\n00000002,65.4,65.86\n22222222,92.9,92.85\n"
@@ -81,18 +82,8 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:
 
 def chosen(count: int, **options: Any) -> list[Architecture]:
     space = any_space("b")
-    settings: dict[str, Any] = {"spacing": "quantiles", "spaced_by": "madds", "seed": 0} | options
-    return choose(
-        random_pool(space, 0),
-        count,
-        settings["spacing"],
-        settings["spaced_by"],
-        space,
-        64,
-        10,
-        settings["seed"],
-        settings.get("truth"),
-    )
+    truth = options.pop("truth", None)
+    return choose(random_pool(space, 0), count, RankConfig(**options), space, Task(64, 10), truth)
 
 
 def madds(architectures: list[Architecture]) -> np.ndarray:
