@@ -58,7 +58,7 @@ def _inside(between: float, within: float, rng: np.random.Generator, *, sessions
     return float(np.mean([p.low_ms <= ms <= p.high_ms for p, ms in zip(intervals, later, strict=True)]))
 
 
-@pytest.mark.parametrize(("between", "within"), [(0.007, 0.012), (0.01, 0.01), (0.02, 0.015)])
+@pytest.mark.parametrize(("between", "within"), [(0.002, 0.005), (0.007, 0.012), (0.01, 0.01), (0.02, 0.015)])
 def test_intervals_hold_networks_of_another_session(between: float, within: float) -> None:
     rng = np.random.default_rng(0)
     assert 0.85 <= np.mean([_inside(between, within, rng) for _ in range(100)]) <= 0.97
@@ -72,7 +72,7 @@ def test_without_the_sessions_they_would_not() -> None:
 
 def test_sessions_that_differed_widen_and_few_that_agreed_do_not_narrow_to_nothing() -> None:
     agreed, differed = session_error(np.zeros(4), [0.0]), session_error(np.array([0.0, 0.03, -0.02, 0.01]), [0.04])
-    assert 0.008 < agreed < 0.02
+    assert 0.002 < agreed < 0.006
     assert differed > 3 * agreed
     assert session_error(np.zeros(4), [0.05]) > 2 * agreed
 
