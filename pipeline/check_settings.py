@@ -15,7 +15,7 @@ from typing import Any
 
 from ..common.places import expanded
 from .config import Config, read_config
-from .data.settings import AugmentConfig
+from .data.settings import Augment
 from .errors import UserError
 from .explaining import nearest
 from .retrain.settings import RetrainConfig
@@ -109,7 +109,7 @@ def _some_epochs(epochs: int) -> list[int]:
     return sorted({round(share * epochs / 16) for share in range(17)})
 
 
-def _check_augment(place: str, settings: AugmentConfig) -> None:
+def _check_augment(place: str, settings: Augment) -> None:
     """Make the policy and let it vary images: some wrong ones fail only then."""
     if settings.auto is None:
         return

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from ...common.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .batches import Augment, batches_per_epoch, eval_batches, train_batches
+    from .batches import batches_per_epoch, eval_batches, train_batches
     from .images import Dataset, FileImages, ImageSet, MemoryImages
+    from .settings import Augment
     from .sources import NAMED_SOURCES, load_dataset
 
 __all__ = [

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 
 from ..distributed import on_this_machine
 from ..errors import UserError
-from .augment import Augment
 from .images import ImageFormat, ImageSet, MemoryImages
 from .per_image import Pictures
+from .settings import Augment
 
 RATIO = (3 / 4, 4 / 3)  # aspect ratios of random crops, torchvision's default
 

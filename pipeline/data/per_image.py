@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from .augment import Augment, auto_policy
+from .augment import auto_policy
 from .images import ImageSet
+from .settings import Augment
 
 
 class Pictures(TorchDataset[tuple[Tensor, int]]):

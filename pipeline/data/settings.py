@@ -20,8 +20,12 @@ class DataConfig(Section):
     heldout: Number = Field(default=0.2, gt=0, lt=1, description="share of the training images that only score paths")
 
 
-class AugmentConfig(Section):
-    """How training images are varied."""
+class Augment(Section):
+    """How training images are varied.
+
+    `none` resizes, `flip` also mirrors, `crop` takes a random part and mirrors; one of timm's policies on top, such as
+    `rand-m9-mstd0.5` or `original`, needs worker processes.
+    """
 
     level: Literal["none", "flip", "crop"] = "crop"
     scale: tuple[Number, Number] = Field(

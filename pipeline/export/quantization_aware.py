@@ -25,7 +25,7 @@ from ...common.text import shown
 from ...exporters.fake_quantize import fake_quantized, restore, take_ranges
 from ...models.folding import folded, load_folded
 from ..console import Bar, console, progress_bar
-from ..data import Augment, Dataset, batches_per_epoch, eval_batches, train_batches
+from ..data import Dataset, batches_per_epoch, eval_batches, train_batches
 from ..errors import UserError
 from ..runs import stopping
 from ..runs.checkpoint import Owner
@@ -159,7 +159,7 @@ class _Tuning:
             self.dataset.train,
             batch_size=self.settings.batch_size,
             resolution=self.resolution,
-            augment=Augment(**self.settings.augment.model_dump()),
+            augment=self.settings.augment,
             seed=self.seed,
             epoch=epoch,
             start=self.step % self.steps_per_epoch,

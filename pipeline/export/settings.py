@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from ...common.kinds import Number, Switch, Text, Whole
 from ...common.settings import Section
 from ...latency_tables.targets import FormatName
-from ..data.settings import AugmentConfig
+from ..data.settings import Augment
 
 Channel = Annotated[Number, Field(ge=-1e6, le=1e6)]
 Deviation = Annotated[Number, Field(gt=0, le=1e6)]
@@ -56,7 +56,7 @@ class TuneConfig(Section):
     )
     momentum: Number = Field(default=0.9, ge=0, lt=1, description="first beta of AdamW")
     weight_decay: Number = Field(default=0.0, ge=0, le=1)
-    augment: AugmentConfig = AugmentConfig()
+    augment: Augment = Augment()
 
 
 class TensorRtConfig(Section):

@@ -20,7 +20,7 @@ from ...models import (
     seeded,
 )
 from ..config import Config
-from ..data import Augment, Dataset, batches_per_epoch, train_batches
+from ..data import Dataset, batches_per_epoch, train_batches
 from ..errors import UserError
 from ..training.data_parallel import Replica
 from ..training.distillation import Teacher, open_teacher
@@ -68,7 +68,7 @@ class Learner:
             self.dataset.full_train,
             batch_size=self.settings.batch_size,
             resolution=self.settings.resolution_at(epoch, self.config.deploy.resolution),
-            augment=Augment(**self.settings.augment.model_dump()),
+            augment=self.settings.augment,
             seed=self.config.seed,
             epoch=epoch,
             start=self.step % self.steps_per_epoch,

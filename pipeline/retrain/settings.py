@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ...common.kinds import Number, Switch, Text, Whole
 from ...common.settings import Section
-from ..data.settings import AugmentConfig
+from ..data.settings import Augment
 from ..training.settings import DistillationConfig
 
 if TYPE_CHECKING:  # torch and timm take seconds, and a misspelt key is found without them
@@ -60,7 +60,7 @@ class RetrainConfig(Section):
     dropout: Number = Field(default=0.2, ge=0, lt=1)
     drop_path: Number = Field(default=0.0, ge=0, lt=1)
     ema_decay: Number | None = Field(default=None, gt=0, lt=1)
-    augment: AugmentConfig = AugmentConfig()
+    augment: Augment = Augment()
     amp: Literal["none", "bfloat16"] = "none"
     checkpoint_seconds: Number = Field(default=30.0, ge=0, le=1e6)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ...common.kinds import Number, Switch, Whole
 from ...common.settings import Section
-from ..data.settings import AugmentConfig
+from ..data.settings import Augment
 
 
 class SupernetConfig(Section):
@@ -48,7 +48,7 @@ class SupernetConfig(Section):
         default="sum",
         description="how stem and head add up the gradients of the m paths of a step; the paper's text sums",
     )
-    augment: AugmentConfig = AugmentConfig()
+    augment: Augment = Augment()
     amp: Literal["none", "bfloat16"] = Field(default="none", description="mixed precision, on GPUs only")
     checkpoint_seconds: Number = Field(default=30.0, ge=0, le=1e6)
 

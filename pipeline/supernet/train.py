@@ -15,7 +15,7 @@ from ...common.files import write_atomic, write_json
 from ...models import AnySupernet, Space, Supernet, align_choices, build_supernet
 from ..config import Config
 from ..console import progress_bar
-from ..data import Augment, Dataset, batches_per_epoch, train_batches
+from ..data import Dataset, batches_per_epoch, train_batches
 from ..runs import stopping
 from ..runs.run import Workspace
 from ..training.diverged import Watch
@@ -125,7 +125,7 @@ class _Training:
                 self.dataset.train,
                 batch_size=self.settings.batch_size,
                 resolution=self.config.proxy.resolution,
-                augment=Augment(**self.settings.augment.model_dump()),
+                augment=self.settings.augment,
                 seed=self.config.seed,
                 epoch=epoch,
                 start=start % self.batches_per_epoch,

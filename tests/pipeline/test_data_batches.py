@@ -18,10 +18,10 @@ from torch import Tensor
 
 COUNT = 37
 AUGMENTS = {
-    "none": Augment("none"),
-    "flip": Augment("flip"),
-    "crop": Augment("crop", scale=(0.3, 1.0)),
-    "auto": Augment("crop", auto="rand-m9-mstd0.5"),
+    "none": Augment(level="none"),
+    "flip": Augment(level="flip"),
+    "crop": Augment(level="crop", scale=(0.3, 1.0)),
+    "auto": Augment(level="crop", auto="rand-m9-mstd0.5"),
 }
 
 
@@ -154,7 +154,7 @@ def test_mirroring_and_its_probability() -> None:
     plain = images.batch(torch.arange(2000)).float() / 255
     for probability in (0.0, 0.5, 1.0):
         settings: dict[str, Any] = {"batch_size": 2000, "resolution": 8, "seed": 0, "epoch": 0}
-        ((batch, labels),) = train_batches(images, augment=Augment("flip", flip=probability), **settings)
+        ((batch, labels),) = train_batches(images, augment=Augment(level="flip", flip=probability), **settings)
         mirrored = torch.isclose(batch, plain[labels].flip(-1)).flatten(1).all(1)
         upright = torch.isclose(batch, plain[labels]).flatten(1).all(1)
         assert (mirrored | upright).all()
@@ -167,7 +167,7 @@ def test_random_crops_cover_what_they_should() -> None:
     ramp = torch.arange(side, dtype=torch.uint8)
     pixels = torch.stack([ramp.view(-1, 1).expand(side, side), ramp.expand(side, side), torch.zeros(side, side).byte()])
     images = MemoryImages(pixels.expand(count, -1, -1, -1), torch.zeros(count).long(), identity(side))
-    augment = Augment("crop", scale=(0.25, 0.5), flip=0.0)
+    augment = Augment(level="crop", scale=(0.25, 0.5), flip=0.0)
     ((batch, _),) = train_batches(images, batch_size=count, resolution=50, augment=augment, seed=0, epoch=0)
     rows, columns = batch[:, 0, :, 0] * 255, batch[:, 1, 0, :] * 255
     tall, wide = ((x[:, -1] - x[:, 0]) * 50 / 49 for x in (rows, columns))

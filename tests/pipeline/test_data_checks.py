@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fairnas.pipeline.data import Augment, folder, load_dataset
+from fairnas.pipeline.data.augment import auto_policy
 from fairnas.pipeline.errors import UserError
 from PIL import Image
+from pydantic import ValidationError
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -200,13 +202,17 @@ def test_a_damaged_download(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"level": "zoom"}, "unknown augmentation level zoom; choose one of none, flip, crop"),
-        ({"scale": (0.5, 0.2)}, "augmentation scale"),
-        ({"flip": 2.0}, "augmentation flip"),
-        ({"auto": "randd-m9"}, "unknown augmentation policy randd-m9"),
-        ({"auto": "rand-q9"}, "unknown augmentation policy rand-q9"),
+        ({"level": "zoom"}, "Input should be 'none', 'flip' or 'crop'"),
+        ({"scale": (0.5, 0.2)}, "expected two rising numbers"),
+        ({"flip": 2.0}, "less than or equal to 1"),
     ],
 )
 def test_augmentation_settings(settings: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValidationError, match=message):
         Augment(**settings)
+
+
+@pytest.mark.parametrize("policy", ["randd-m9", "rand-q9"])
+def test_a_policy_that_timm_does_not_know(policy: str) -> None:
+    with pytest.raises(UserError, match=f"unknown augmentation policy {policy}"):
+        auto_policy(policy, 224, (0.5, 0.5, 0.5))

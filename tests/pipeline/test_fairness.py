@@ -131,7 +131,7 @@ def test_training_makes_one_update_per_step_of_m_passes(tmp_path: Path) -> None:
     torch.manual_seed(config.seed)
     start = Supernet(space, num_classes=10)
     paths = StrictFairSampling(19, M, config.seed).sample()
-    augment = Augment(**config.supernet.augment.model_dump())
+    augment = config.supernet.augment
     (images, labels), *more = train_batches(
         data.train, batch_size=1024, resolution=32, augment=augment, seed=config.seed, epoch=0
     )

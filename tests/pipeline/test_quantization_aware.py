@@ -49,7 +49,7 @@ def trained(digits: Dataset) -> nn.Module:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, epochs=8, steps_per_epoch=steps)
     for epoch in range(8):
         for images, labels in train_batches(
-            digits.full_train, batch_size=64, resolution=RESOLUTION, augment=Augment("none"), seed=0, epoch=epoch
+            digits.full_train, batch_size=64, resolution=RESOLUTION, augment=Augment(level="none"), seed=0, epoch=epoch
         ):
             optimizer.zero_grad()
             functional.cross_entropy(network(images), labels).backward()

@@ -159,7 +159,7 @@ def test_a_teacher_that_decides_all_makes_the_student_answer_alike(
     assert agreement[1] > agreement[0] + 0.1
 
 
-PLAIN: Any = {"batch_size": 512, "resolution": 32, "augment": learner.Augment("none"), "seed": 0, "epoch": 0}
+PLAIN: Any = {"batch_size": 512, "resolution": 32, "augment": learner.Augment(level="none"), "seed": 0, "epoch": 0}
 
 
 def key_of(run: Path, config_overrides: list[str], dataset: Dataset, network: str) -> str:
