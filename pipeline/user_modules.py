@@ -14,7 +14,6 @@ import torch
 from ..models import AnyNetwork, UserModel, build_any_network
 from .errors import UserError
 
-
 _LIMIT_S = 600.0  # enough to download weights
 
 
