@@ -37,7 +37,8 @@ def latency_host(answers: list[Path]) -> None:
     if any(run["n"] < 60 or run["device"] != runs[0]["device"] for run in runs):
         raise typer.BadParameter("expected runs on one device, each validated on 60 networks")
     errors = ("n", "mape", "p90", "within_5", "within_10", "interval_coverage", "bias_before")
-    wanted = (*errors, "spearman", "remeasure_spearman", "spearman_gap_interval", "blocks", "seconds")
+    steady = ("state", "figure", "moved", "networks", "settled", "disturbed", "others")
+    wanted = (*errors, "spearman", "remeasure_spearman", "spearman_gap_interval", "blocks", "seconds", *steady)
     worst = {key: max(run[key] for run in runs) for key in ("mape", "seconds")}
     worst |= {key: min(run[key] for run in runs) for key in ("within_5", "within_10", "spearman", "remeasure_spearman")}
     device = {key: value for key, value in runs[0]["device"].items() if key != "os"}
@@ -182,6 +183,8 @@ def _latency_host(figures: dict[str, Any]) -> str:
     rows = [
         [
             str(number),
+            run["state"].replace("unvalidated", "not validated"),
+            f"{run['moved']:.1%}",
             f"{run['mape']:.2%}",
             f"{run['within_5']:.0%}",
             f"{run['within_10']:.0%}",
@@ -193,11 +196,11 @@ def _latency_host(figures: dict[str, Any]) -> str:
         ]
         for number, run in enumerate(figures["runs"], start=1)
     ]
-    header = ["run", "mean error", "within 5%", "within 10%", "inside the interval", "sum of blocks alone"]
+    header = ["run", "gate", "references moved", "mean error", "within 5%", "within 10%", "inside the interval"]
+    header += ["sum of blocks alone", "Spearman", "Spearman of measuring again", "time in all"]
     return (
         f"{figures['device']['name']}, {figures['device']['runtime']}: {figures['runs'][0]['blocks']} blocks, then "
-        f"{figures['protocol']}.\n\n"
-        + _markdown([*header, "Spearman", "Spearman of measuring again", "time in all"], rows)
+        f"{figures['protocol']}.\n\n" + _markdown(header, rows)
     )
 
 

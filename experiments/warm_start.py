@@ -301,11 +301,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--draws must be at least 2: there is no spread of one draw")
     try:
         networks = read_networks(options.data, options.truth)
+        host = study_host(options.draws)  # first: what follows keeps the machine busy
         devices = {
             device: {str(count): leave_out(networks, device, count, options.draws) for count in TIMINGS}
             for device in networks.devices
         }
-        results = _document(networks, devices, study_host(options.draws), options)
+        results = _document(networks, devices, host, options)
         write_json(options.out, results)
     except (LatencyError, OSError) as error:
         print(error, file=sys.stderr)
