@@ -186,12 +186,12 @@ def test_every_model_is_timed_once_a_round_and_rounds_are_interleaved(
 
 
 def test_a_warm_time_is_the_shortest_of_four_runs_in_a_row(runner: NativeRunner) -> None:
-    """The program worked as long as four runs at least, each as long as the shortest."""
+    """The processor worked about five times as long as in the shortest ones; with one warm run, about twice."""
     before, models = _children_s(), {"block": block_model(BLOCKS["mbconv 24x56"]).SerializeToString()}
-    samples = list(runner.measure(models, range(600)))
+    samples = list(runner.measure(models, range(1000)))
     assert runner.hello()["warm_runs"] == WARM_RUNS == 4
     worked_ms = 1000 * (_children_s() - before)
-    assert worked_ms > sum(sample.cold_ms + WARM_RUNS * sample.warm_ms for sample in samples)
+    assert worked_ms > 0.8 * (1 + WARM_RUNS) * sum(sample.cpu_ms or 0 for sample in samples)
     assert np.median([sample.warm_ms for sample in samples]) < WARM_MS / WARM_RUNS, "too large to be run four times"
 
 
