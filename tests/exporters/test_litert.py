@@ -278,8 +278,8 @@ network_events = ("socket.connect", "socket.getaddrinfo", "socket.sendto")
 sys.addaudithook(lambda event, args: event in network_events and reached.append((event, args)))
 import torch
 from fairnas.exporters.deployable import Deployable, Samples
-from fairnas.exporters.litert import LiteRtSettings, to_litert_int8
-from fairnas.exporters.onnx import Preprocessing
+from fairnas.exporters.litert.export import LiteRtSettings, to_litert_int8
+from fairnas.exporters.onnx.export import Preprocessing
 from torch import nn
 network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 model = Deployable("tiny", network, Preprocessing(8, 1.0, (0.5,) * 3, (0.2,) * 3), tuple("abcd"))

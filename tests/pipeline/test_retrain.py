@@ -15,7 +15,7 @@ import torch
 from fairnas.models import build_any_network, parse_any_network
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.cli import app as cli
-from fairnas.pipeline.data import Dataset, load_dataset
+from fairnas.pipeline.data import Augment, Dataset, load_dataset
 from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.pipeline import Pipeline
 from fairnas.pipeline.retrain import learner
@@ -159,7 +159,7 @@ def test_a_teacher_that_decides_all_makes_the_student_answer_alike(
     assert agreement[1] > agreement[0] + 0.1
 
 
-PLAIN: Any = {"batch_size": 512, "resolution": 32, "augment": learner.Augment(level="none"), "seed": 0, "epoch": 0}
+PLAIN: Any = {"batch_size": 512, "resolution": 32, "augment": Augment(level="none"), "seed": 0, "epoch": 0}
 
 
 def key_of(run: Path, config_overrides: list[str], dataset: Dataset, network: str) -> str:
