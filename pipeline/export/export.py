@@ -43,7 +43,7 @@ from ..console import console, progress_bar
 from ..data import eval_batches
 from ..errors import Paused
 from ..runs.run import Workspace
-from ..runs.stage_files import MODELS
+from ..runs.stage_names import MODELS
 from .candidate import Candidate
 from .divergences import first_diverging_layer
 from .latency import litert_latency_here, measured_latencies, predictions_by_format

@@ -13,6 +13,8 @@ from ..runs.picks_file import read_picks
 from ..runs.run import Stage, Workspace
 from .context import Context
 
+DECIDED_BY = (check_picks,)
+
 
 def run(context: Context) -> None:
     """Measure the search's picks where the target's device is there."""
