@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .block_models import block_model, network_model
     from .calibration import calibrate, calibration_networks, recalibrate
     from .device import Conditions, Device, Fingerprint, OnnxModel, Sample
+    from .devices import DeviceOptions, open_device
     from .devices.host import HostDevice
     from .errors import DeviceLost, LatencyError
     from .gate import Verdict, judge, require_trust, unsteady
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .sustained import Sustained, measure_sustained
     from .table import LatencyTable, list_tables, load_table
     from .table_parts import BlockLatency, Calibration, Steadiness, Validation
-    from .targets import DeviceOptions, Target, get_target, list_targets, open_device
+    from .targets import Target, get_target, list_targets
     from .validation import validate, validation_networks
 
 __all__ = [

@@ -93,7 +93,7 @@ class Device(Protocol):
 
     Attributes:
         id: short name, used in file names.
-        kind: the family of devices (`host`, `adb`, `ssh`, `browser`, `cuda`), as targets name it.
+        kind: the family of devices, as targets and `devices.KINDS` name it.
     """
 
     id: str

@@ -115,7 +115,7 @@ class _Session:
     def _verify(self, models: Mapping[str, OnnxModel]) -> None:
         """Refuse to time wrong answers; the host is what others are compared with."""
         unseen = {name: model for name, model in models.items() if name not in self.journal.verified}
-        if self.device.kind == "host" or not unseen:
+        if self.device.kind == HostDevice.kind or not unseen:
             return
         reference = HostDevice().outputs(unseen)
         for name, output in self.device.outputs(unseen).items():

@@ -58,7 +58,8 @@ def profile(
 
     Interrupted or unplugged? The same command goes on where it stopped.
     """
-    from ...latency_tables.targets import DeviceOptions, check_options, get_target
+    from ...latency_tables.devices import DeviceOptions, check_options
+    from ...latency_tables.targets import get_target
 
     if scale_by is not None:
         if warm_start_from is None or models:

@@ -24,7 +24,7 @@ def check_command(config: Config, run: Path, force: str | None) -> None:
     """
     get_target(config.target)
     if force is not None and force.partition("/")[0] not in STAGES:
-        raise UserError(f"unknown stage '{force}'{nearest(force, STAGES)}")
+        raise UserError(f"unknown stage '{force}'{nearest(force, tuple(STAGES))}")
     source = config.data.source
     if source not in SOURCE_NAMES and not expanded(source).exists():
         raise no_such_images(source)

@@ -35,7 +35,7 @@ from ...exporters.passport.records import (
     ParityRecord,
     Status,
 )
-from ...latency_tables import Device, Target
+from ...latency_tables import Device, HostDevice, Target
 from ...latency_tables.targets import FormatName
 from ...models import Architecture
 from ..config import Config
@@ -43,7 +43,7 @@ from ..console import console, progress_bar
 from ..data import eval_batches
 from ..errors import Paused
 from ..runs.run import Workspace
-from ..runs.stage_files import MODELS
+from ..runs.stage_names import MODELS
 from .candidate import Candidate
 from .divergences import first_diverging_layer
 from .latency import litert_latency_here, measured_latencies, predictions_by_format
@@ -251,7 +251,7 @@ class _Export:
         made = {name: candidate.exported for name, candidate in candidates.items() if candidate.exported}
         models = {name: exported.model for name, exported in made.items() if name.startswith("onnx")}
         # 8 bits are for speed: on the machine that they were made for, they must have it.
-        race = self.target.device_kind == "host" and "onnx-int8" in models
+        race = self.target.device_kind == HostDevice.kind and "onnx-int8" in models
         if race:
             models.setdefault("onnx", maker.float_onnx)
         shape = self.subject.deployable.input_shape

@@ -74,7 +74,7 @@ def measured_latencies(
         for name, content in models.items()
     }
     places: dict[str, Device] = {"host": HostDevice()}
-    if device is not None and device.kind != "host":
+    if device is not None and device.kind != HostDevice.kind:
         places = {target.name: device} | places
     records: dict[str, list[LatencyRecord]] = {name: [] for name in models}
     for place_name, place in places.items():

@@ -22,15 +22,6 @@ from ...latency_tables.runtimes.names import about_networks
 
 PROFILES = Path("profiles")  # where `fairnas profile` leaves tables
 
-_MEASURED_BY = {
-    "host": "ONNX Runtime, here",
-    "adb": "adb (USB debugging)",
-    "ssh": "ssh",
-    "browser": "a browser that opens a page",
-    "cuda": "PyTorch, ONNX Runtime or TensorRT, here",
-    None: "nobody: table only",
-}
-
 
 def known_targets() -> list[dict[str, Any]]:
     """A row per target."""
@@ -39,7 +30,7 @@ def known_targets() -> list[dict[str, Any]]:
         {
             "name": target.name,
             "title": target.title,
-            "measured by": _MEASURED_BY[target.device_kind],
+            "measured by": target.kind.measured_by if target.kind else "nobody: table only",
             "table": target.table or "",
             "state": _usable(target),
             "formats": list(target.formats),

@@ -17,6 +17,7 @@ from ...models import Architecture, Block
 from ..console import console, progress_bar
 from ..errors import UserError
 from ..runs.run import Workspace
+from ..search.limits import Limit
 from ..search.quantities import chance_in_words
 
 VERSION = 4
@@ -27,28 +28,6 @@ _FLAGS = ("feasible", "on_front", "generation", "extrapolated")  # columns of pa
 
 Row: TypeAlias = dict[str, Any]
 BlocksOf: TypeAlias = Callable[[Architecture], Sequence[Block]]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A latency limit of the search.
-
-    Attributes:
-        ms: how much is allowed.
-        is_relative: it was given as what the median network takes: it means networks, and follows the calibration.
-        quantity: what the search limited.
-    """
-
-    ms: float
-    is_relative: bool
-    quantity: str = "latency_ms"
-
-    def under(self, before: LatencyTable, after: LatencyTable) -> Limit:
-        """The limit that stands for the same sum of blocks after the calibration changed."""
-        if not (self.is_relative and before.calibration and after.calibration):
-            return self
-        total = (self.ms - before.calibration.intercept_ms) / before.calibration.slope
-        return replace(self, ms=after.calibration.intercept_ms + after.calibration.slope * total)
 
 
 @dataclass
@@ -77,17 +56,17 @@ class Checked:
         if settled and self.table.blocks and self.table.device == timed.device.fingerprint():
             # What others slowed must not make the table of an undisturbed device slower.
             improved = recalibrate(self.table, [networks[name] for name in settled], [timed.ms(n) for n in settled])
-            self.limit = self.limit and self.limit.under(self.table, improved)
+            self.limit = self.limit and under(self.limit, self.table, improved)
             self.table = improved
 
     def is_late(self, architecture: str) -> bool:
         """Whether a measured network breaks the limit."""
         assert self.timed
-        return self.limit is not None and self.timed.ms(architecture) > self.limit.ms
+        return self.limit is not None and self.timed.ms(architecture) > self.limit.value
 
     def keeps(self, blocks: Sequence[Block]) -> bool:
         """Whether a network is predicted, now, to keep the limit."""
-        return self.limit is None or Predictor(self.table).predict(blocks).latency_ms <= self.limit.ms
+        return self.limit is None or Predictor(self.table).predict(blocks).latency_ms <= self.limit.value
 
     def described(self, row: Row, blocks: Sequence[Block]) -> Row:
         """What the table says now, with the interval; what was measured; else the chance that the limit holds."""
@@ -103,7 +82,7 @@ class Checked:
         if self.timed:
             return said | {f"measured_{part}ms": self.timed.ms(row["architecture"])}
         if self.limit:
-            chance = round(prediction.chance_within(self.limit.ms), 4)
+            chance = round(prediction.chance_within(self.limit.value), 4)
             said["limit_chance"] = row.get("limit_chance", {}) | {self.limit.quantity: chance}
         return said
 
@@ -115,13 +94,20 @@ class Checked:
         if self.timed:
             words = f"measured {row[f'measured_{part}ms']:.3g} ms{what}, {words}"
             kept = "exceeded" if self.is_late(row["architecture"]) else "kept"
-            return f"{words}; limit {self.limit.ms:.3g} ms: {kept} when measured" if self.limit else words
+            return f"{words}; limit {self.limit.value:.3g} ms: {kept} when measured" if self.limit else words
         if self.limit is None:
             return f"{words}, not measured"
         chance = row["limit_chance"][self.limit.quantity]
-        return (
-            f"{words}; limit {self.limit.ms:.3g} ms: kept as predicted, not measured (chance {chance_in_words(chance)})"
-        )
+        sure = f"kept as predicted, not measured (chance {chance_in_words(chance)})"
+        return f"{words}; limit {self.limit.value:.3g} ms: {sure}"
+
+
+def under(limit: Limit, before: LatencyTable, after: LatencyTable) -> Limit:
+    """The latency limit that stands for the same sum of blocks after the calibration changed."""
+    if not (limit.is_relative and before.calibration and after.calibration):
+        return limit
+    total = (limit.value - before.calibration.intercept_ms) / before.calibration.slope
+    return replace(limit, value=after.calibration.intercept_ms + after.calibration.slope * total)
 
 
 def check_picks(
@@ -222,7 +208,7 @@ def _warn_of_unsettled(timed: _Timings) -> None:
 
 def _limit_in_words(check: Checked) -> str:
     assert check.limit
-    return f"{check.limit.ms:.3g} ms{'' if check.table.precision == 'fp32' else ' in int8'}"
+    return f"{check.limit.value:.3g} ms{'' if check.table.precision == 'fp32' else ' in int8'}"
 
 
 def _why_dropped(row: Row, checks: Sequence[Checked]) -> str:
@@ -239,7 +225,7 @@ def _why_dropped(row: Row, checks: Sequence[Checked]) -> str:
 def _record(check: Checked) -> dict[str, Any]:
     assert check.timed
     return {
-        "limit_ms": check.limit.ms if check.limit else None,
+        "limit_ms": check.limit.value if check.limit else None,
         "quantity": check.limit.quantity if check.limit else None,
         "timings": {name: timing.model_dump(exclude_none=True) for name, timing in check.timed.timings.items()},
     }
@@ -259,7 +245,7 @@ class _Timings:
     def measure(self, networks: Mapping[str, Sequence[Block]], limit: Limit | None) -> None:
         """Nothing is late on the word of one look: others may have been using the device."""
         self._measure(networks, self._rounds)
-        late = {name: blocks for name, blocks in networks.items() if limit and self.ms(name) > limit.ms}
+        late = {name: blocks for name, blocks in networks.items() if limit and self.ms(name) > limit.value}
         if late:
             twice = 2 * max(self.timings[name].rounds for name in late)
             self._measure(late, Rounds(twice, twice))

@@ -84,7 +84,7 @@ def _chance(run: RunFiles, row: Mapping[str, Any], values: Mapping[str, float | 
     if known:
         return min(known)
     ends = number(row.get("latency_low_ms")), number(row.get("latency_high_ms"))
-    limits = [limit.limit for limit in run.constraints if limit.quantity == "latency_ms"]
+    limits = [limit.value for limit in run.constraints if limit.quantity == "latency_ms"]
     middle = values.get("latency_ms")
     if ends[0] is None or ends[1] is None or middle is None or not limits or ends[1] <= ends[0]:
         return None

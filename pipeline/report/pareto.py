@@ -9,9 +9,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ...exporters.pages.formatting import architecture_lines, count, number
+from ..search.limits import Limit
 from .calibration import corrected
 from .figures import AXES, MAX_CLOUD, SHOWN, Plot, axes, padded, scaled, thinned
-from .run_files import Constraint, RunFiles, Scored
+from .run_files import RunFiles, Scored
 from .style import FRONT, LIMIT, SCORED, NetworkStyle, base_layout
 
 _TOLD_ON_HOVER = ("accuracy", "latency_ms", "latency_int8_ms", "madds", "params")
@@ -105,14 +106,14 @@ def _add_pick(
     )
 
 
-def _add_limit(figure: go.Figure, limit: Constraint, shown: list[float]) -> tuple[list[float], str]:
+def _add_limit(figure: go.Figure, limit: Limit, shown: list[float]) -> tuple[list[float], str]:
     """Draw the limit where it lies near the data; a far one would squeeze them, so it is only told.
 
     Returns:
         the range to show of the limit's axis, and a sentence for the caption.
     """
-    at = limit.limit * AXES[limit.quantity][1]
-    told = SHOWN[limit.quantity](limit.limit)
+    at = limit.value * AXES[limit.quantity][1]
+    told = SHOWN[limit.quantity](limit.value)
     low, high = shown
     accuracy = limit.quantity == "accuracy"
     before, behind = ("below", "above") if accuracy else ("to the left of", "to the right of")

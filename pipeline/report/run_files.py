@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import csv
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ...common.text import plain
 from ...exporters.pages.formatting import number
 from ..ranking import TRUTH_PREFIX
 from ..runs.manifest import MOVING, PREVIOUS
+from ..search.limits import Limit, read_limit
 from ..search.quantities import excess
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,14 +38,6 @@ class Scored:
     on_front: bool
     generation: int | None
     extrapolated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Constraint:
-    """A limit of a quantity, such as `latency_ms<=8.1` or `accuracy>=0.6`."""
-
-    quantity: str
-    limit: float
 
 
 @dataclass(slots=True)
@@ -89,24 +81,21 @@ class RunFiles:
         return found or ["accuracy", "latency_ms"]
 
     @property
-    def constraints(self) -> list[Constraint]:
+    def constraints(self) -> list[Limit]:
         """Limits that the search kept; that on latency as it stood when the picks were measured."""
-        matches = (
-            re.fullmatch(r"\s*(\w+)\s*[<>]=\s*(\S+)\s*", str(text)) for text in as_list(self.history.get("constraints"))
-        )
-        found = ((match[1], number(match[2])) for match in matches if match)
+        found = [limit for text in as_list(self.history.get("constraints")) if (limit := read_limit(text)) is not None]
         records = (self.measured, "latency_ms"), (as_dict(self.measured.get("int8")), "latency_int8_ms")
         # Earlier runs do not say of what the limit is.
         corrected = {
             record["quantity"] if record.get("quantity") in QUANTITIES else earlier: number(record.get("limit_ms"))
             for record, earlier in records
         }
-        return [Constraint(name, corrected.get(name) or limit) for name, limit in found if limit is not None]
+        return [replace(limit, value=corrected.get(limit.quantity) or limit.value) for limit in found]
 
     def keeps_limits(self, values: Mapping[str, float | None]) -> bool | None:
         """Whether all limits of known values are kept; None where none can be judged."""
         known = [
-            (c.quantity, value, c.limit) for c in self.constraints if (value := values.get(c.quantity)) is not None
+            (c.quantity, value, c.value) for c in self.constraints if (value := values.get(c.quantity)) is not None
         ]
         return all(excess(*each) <= 0 for each in known) if known else None
 

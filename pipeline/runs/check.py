@@ -20,8 +20,8 @@ from .folder import CONFIG, KEY_FILE, links, stage_folders
 from .lock import LOCK
 from .manifest import MANIFEST, PREVIOUS, read_manifest
 from .previous import Results
-from .stage_files import CHECKPOINTS, DIGESTED, strays
-from .stage_names import STAGES
+from .stage_files import strays
+from .stage_names import CHECKPOINTS, STAGES, kind_of
 
 Outcome: TypeAlias = Literal["ok", "note", "failed"]
 _LARGEST = 1 << 40  # of an output, in bytes: weights may have any size
@@ -139,7 +139,8 @@ def _work(folder: Path, place: str, key: str | None) -> Iterator[Finding]:
     key_file = _file(folder, f"{place}/{KEY_FILE}")
     if key is None and key_file is not None:
         yield Finding(plain(place), "stage", "note", "it is unfinished: the same command goes on with it")
-    lines = DIGESTED.get(place.split("/")[0].removesuffix(PREVIOUS))
+    kind = kind_of(place.split("/")[0].removesuffix(PREVIOUS))
+    lines = kind.lines if kind else None
     if lines and (path := _file(folder, f"{place}/{lines}")) is not None:
         try:
             if key is None:

@@ -10,40 +10,11 @@ from pathlib import Path
 from ...common.files import is_temporary, sha256_file, sync_folder
 from ...common.names import inside
 from ..errors import UserError
-from .checkpoint_file import CHECKPOINT, previous_of
 from .digested_lines import DIGESTS
 from .folder import KEY_FILE
+from .stage_names import CHECKPOINTS, kind_of
 
-CHECKPOINTS = (CHECKPOINT, previous_of(Path(CHECKPOINT)).name)
 UNFINISHED = (*CHECKPOINTS, KEY_FILE)  # what only unfinished work needs
-MODELS = (  # of every format
-    *("model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite"),
-    *("model.fp32.engine", "model.fp16.engine", "model.int8.engine"),
-)
-DIGESTED = {"search": "scores.jsonl", "rank": "journal.jsonl"}  # lines that grow, beside digests, by kind of stage
-_TIMED = ("blocks", "networks", "networks-again", "references-[0-9]")  # each aside, too, where nothing settled
-# By kind of stage, what it leaves besides, finished or not: the user may keep files that are called almost so.
-_OWN: Mapping[str, tuple[str, ...]] = {
-    "latency": (
-        *(name + ending for name in _TIMED for ending in (".jsonl", ".unsteady.jsonl")),
-        *("table.json", "validation.json"),
-    ),
-    "supernet": ("metrics.jsonl", "weights.safetensors", "fairness.json"),
-    "oneshot": ("scores.json",),
-    "similarity": ("similarity.json", "feature_maps.png"),
-    "search": (
-        *("state.json", "study.db", "study.db-journal", "study.db-wal", "study.db-shm"),
-        *("pareto.csv", "picks.json", "history.json"),
-    ),
-    "picks": ("picks.jsonl", "picks-int8.jsonl", "picks.json", "measured.json", "table.json"),
-    "retrain": ("metrics.jsonl", "weights.safetensors", "result.json"),
-    "export": (
-        *(*MODELS, "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
-        *(f".tuning/{name}" for name in ("metrics.jsonl", "weights.safetensors", *CHECKPOINTS)),
-    ),
-    "rank": ("scores.csv", "certificate.json"),
-    "report": ("index.html",),
-}
 
 
 def own_files(folder: Path, stage: str, outputs: Iterable[str]) -> list[str]:
@@ -54,9 +25,9 @@ def own_files(folder: Path, stage: str, outputs: Iterable[str]) -> list[str]:
         stage: its name.
         outputs: what it is known to have left.
     """
-    kind = stage.split("/")[0]
-    lines = DIGESTED.get(kind)
-    patterns = (*_OWN.get(kind, ()), *((lines, lines + DIGESTS) if lines else ()), *UNFINISHED)
+    kind = kind_of(stage)
+    lines = (kind.lines, kind.lines + DIGESTS) if kind and kind.lines else ()
+    patterns = (*(kind.own_files if kind else ()), *lines, *UNFINISHED)
     outputs = set(outputs)
     return [
         name for name in _files(folder) if name in outputs or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...models import SearchSpace
 from ..errors import UserError
+from .limits import relation
 from .quantities import COSTS
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Constraint:
             ValueError: the text is not of that form.
         """
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*", text)
-        if not match or match[2] != _relation(match[1]):
-            known = ", ".join(f"{quantity}{_relation(quantity)}" for quantity in (*COSTS, "accuracy"))
+        if not match or match[2] != relation(match[1]):
+            known = ", ".join(f"{quantity}{relation(quantity)}" for quantity in (*COSTS, "accuracy"))
             raise ValueError(f"'{text}' is not a constraint: write one of {known} a number")
         if match[3] == "median" and match[1] in COSTS:
             return cls(match[1], None)
@@ -50,16 +51,7 @@ class Constraint:
 
     def __str__(self) -> str:
         limit = "median" if self.limit is None else f"{self.limit:.15g}"
-        return f"{self.quantity}{_relation(self.quantity)}{limit}"
-
-
-def _relation(quantity: str) -> str | None:
-    return "<=" if quantity in COSTS else ">=" if quantity == "accuracy" else None
-
-
-def in_words(limits: Mapping[str, float]) -> list[str]:
-    """Limits as texts that keep every digit."""
-    return [f"{quantity}{_relation(quantity)}{limit!r}" for quantity, limit in limits.items()]
+        return f"{self.quantity}{relation(self.quantity)}{limit}"
 
 
 @dataclass(frozen=True, slots=True)

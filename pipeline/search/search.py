@@ -15,9 +15,10 @@ from ..console import console, progress_bar
 from ..errors import UserError
 from ..runs.run import Workspace
 from .archive import Archive
-from .constraints import Satisfiability, in_words, jointly_satisfiable, resolve
+from .constraints import Satisfiability, jointly_satisfiable, resolve
 from .costs import SpaceCosts
 from .hypervolume import REFERENCE, archive_hypervolumes
+from .limits import Limit
 from .local import search_locally
 from .picks import pick_evenly
 from .problem import Problem
@@ -88,7 +89,7 @@ def _write_results(
     write_atomic(workspace.folder / "pareto.csv", archive.to_csv())
     history = {
         "objectives": dict(archive.objectives),
-        "constraints": in_words(archive.limits),
+        "constraints": [str(Limit(quantity, value)) for quantity, value in archive.limits.items()],
         "satisfiability": [asdict(row) | {"satisfiable": row.satisfiable} for row in satisfiability],
         **_hypervolumes(archive),
     }

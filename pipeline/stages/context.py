@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cached_property
 from typing import cast
 
@@ -57,15 +58,8 @@ class Context:
     @cached_property
     def device(self) -> Device | None:
         """The target's device; None where there is none."""
-        settings = self.config.latency
-        options = DeviceOptions(
-            serial=settings.serial,
-            host=settings.host,
-            threads=settings.threads,
-            cpus=settings.cpus,
-            announce=announce,
-        )
-        device = open_device(self.target, options)
+        given = self.config.latency.model_dump(include={field.name for field in fields(DeviceOptions)})
+        device = open_device(self.target, DeviceOptions(**given, announce=announce))
         if device is None and self.target.device_kind:
             console.print(f"[yellow]no device of target {self.target.name} is attached: nothing is measured there[/]")
         return device
@@ -80,8 +74,8 @@ class Context:
         """What must be unchanged for measurements to be reused."""
         if self.device is None:
             return "none"
-        if self.device.kind == "browser":  # asking it would need somebody to open the page
-            return "browser"
+        if self.target.kind is not None and self.target.kind.needs_people:
+            return self.device.kind
         self.device.prepare()
         return sha256_json(self.device.fingerprint())
 

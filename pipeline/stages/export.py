@@ -16,6 +16,7 @@ from ...exporters.passport.checksums import fingerprint
 from ...latency_tables import LatencyError
 from ...models import AnyNetwork, Architecture, TimmModel, UserModel, code_of, network_digest
 from ..console import console
+from ..data import load_dataset
 from ..errors import UserError
 from ..export import export
 from ..export.candidate import NetworksRefused
@@ -25,6 +26,8 @@ from ..runs.provenance import commit, machine
 from ..runs.run import Stage, Workspace, versions
 from ..training.weights import stated_resolution
 from .context import Context
+
+DECIDED_BY = (export, load_dataset)
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ... import latency_tables
 from ...common.files import sha256_json, write_atomic, write_json
 from ...common.text import shown
 from ...latency_tables import (
@@ -31,6 +32,7 @@ from .context import Context
 from .networks import ours
 
 VERSION = 4
+DECIDED_BY = (latency_tables,)
 PRECISION = "fp32"  # of exported networks, so latency is that of such models
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from ...common.reading import read_object
 from ...latency_tables import LatencyTable
@@ -11,24 +12,19 @@ from ..errors import UserError
 from ..latency import picks as check_picks
 from ..runs.picks_file import read_picks
 from ..runs.run import Stage, Workspace
+from ..search.limits import Limit, read_limit
 from .context import Context
+
+DECIDED_BY = (check_picks,)
 
 
 def run(context: Context) -> None:
     """Measure the search's picks where the target's device is there."""
     rounds = context.rounds
     read_picks(context.run.folder / "search" / "picks.json", context.config.space, ())  # refuses what are no picks
-    limits = _limits_found(context)
-
-    def tightest(*quantities: str) -> check_picks.Limit | None:
-        named = sorted((limits[name], name) for name in quantities if name in limits)
-        if not named:
-            return None
-        ms, name = named[0]
-        return check_picks.Limit(ms, f"{name}<=median" in context.config.search.constraints, name)
-
+    limits = limits_found(context)
     # A limit on the upper end of the interval is one on what is measured, too.
-    limit, int8_limit = tightest("latency_ms", "latency_upper_ms"), tightest("latency_int8_ms")
+    limit, int8_limit = tightest(limits, "latency_ms", "latency_upper_ms"), tightest(limits, "latency_int8_ms")
     in_int8 = "latency_int8_ms" in context.config.search.quantities
 
     def work(workspace: Workspace) -> None:
@@ -61,14 +57,30 @@ def run(context: Context) -> None:
     )
 
 
-def _limits_found(context: Context) -> dict[str, float]:
-    """The limits that the search kept, in numbers."""
+def tightest(limits: Sequence[Limit], *quantities: str) -> Limit | None:
+    """The smallest limit of any of the quantities; None where none is limited."""
+    named = [limit for limit in limits if limit.quantity in quantities]
+    return min(named, key=lambda limit: (limit.value, limit.quantity), default=None)
+
+
+def limits_found(context: Context) -> list[Limit]:
+    """The limits that the search kept, in numbers.
+
+    Raises:
+        UserError: its `history.json` does not say.
+    """
     path = context.run.folder / "search" / "history.json"
     try:
-        texts = read_object(path)["constraints"]
-        return {name: float(limit) for name, limit in (re.split("<=|>=", text) for text in texts)}
+        found = [read_limit(text) for text in read_object(path)["constraints"]]
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is damaged: search again with --force search") from None
+        found = [None]
+    known = [limit for limit in found if limit is not None]
+    if len(known) < len(found):
+        raise UserError(f"{path} is damaged: search again with --force search")
+    medians = {
+        constraint.quantity for constraint in context.config.search.parsed_constraints if constraint.limit is None
+    }
+    return [replace(limit, is_relative=limit.quantity in medians) for limit in known]
 
 
 def picks_of(context: Context) -> dict[str, Architecture]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...common.reading import read_object
 from ...models import Architecture, SearchSpace, Task
+from ..data import load_dataset
 from ..errors import UserError
 from ..ranking import TRUTH_PREFIX, certificate
 from ..ranking.sample import choose, random_pool
@@ -17,6 +18,8 @@ from . import retrain as retrain_stage
 from . import supernet as supernet_stage
 from .context import Context
 from .networks import short_digest
+
+DECIDED_BY = (certificate, choose, load_dataset)
 
 
 def run(context: Context, table: Path | None = None, column: str | None = None) -> None:

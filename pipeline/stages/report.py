@@ -8,6 +8,7 @@ from ..runs.run import Stage, Workspace
 from .context import Context
 
 VERSION = 3
+DECIDED_BY = (write_report,)
 
 
 def run(context: Context) -> None:

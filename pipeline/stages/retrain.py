@@ -10,7 +10,7 @@ import torch
 from ...common.files import sha256_file
 from ...models import AnyNetwork, Architecture, code_of
 from ..config import Config
-from ..data import Dataset
+from ..data import Dataset, load_dataset
 from ..errors import UserError
 from ..retrain import train as retrain
 from ..retrain.transfer import Trained
@@ -19,6 +19,8 @@ from ..training.distillation import open_teacher, teacher_source
 from ..user_modules import check_survivable
 from .context import Context
 from .networks import hard_swish_networks, transferred_name
+
+DECIDED_BY = (retrain, load_dataset)
 
 
 def check_trainable(context: Context, networks: Mapping[str, AnyNetwork]) -> None:

@@ -6,7 +6,7 @@ from ...latency_tables import require_trust
 from ...models import AnySupernet
 from .. import distributed
 from ..config import Config
-from ..data import Dataset
+from ..data import Dataset, load_dataset
 from ..runs.picks_file import is_pick
 from ..runs.run import Stage, Workspace
 from ..search import search
@@ -20,6 +20,8 @@ from . import latency as latency_stage
 from . import picks as picks_stage
 from . import supernet as supernet_stage
 from .context import Context
+
+DECIDED_BY = (search, evaluate, load_dataset)
 
 
 def run(context: Context) -> None:

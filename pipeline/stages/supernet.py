@@ -1,16 +1,19 @@
-"""Stages `supernet`, `oneshot` and `similarity`."""
+"""Stage `supernet`, and those that look at what it trained."""
 
 from __future__ import annotations
 
-from ..runs.run import Stage, Workspace
-from ..supernet import scoring as evaluate
-from ..supernet import similarity
+from ..data import load_dataset
+from ..runs.run import Stage
 from ..supernet import train as train_supernet
+from . import oneshot as oneshot_stage
+from . import similarity as similarity_stage
 from .context import Context
+
+DECIDED_BY = (train_supernet, load_dataset)
 
 
 def run(context: Context) -> None:
-    """Train the supernet and score random paths of it."""
+    """Train the supernet, score random paths of it, and compare its choice blocks."""
     config = context.config
     context.run.execute(
         Stage(
@@ -29,52 +32,5 @@ def run(context: Context) -> None:
             lambda work: train_supernet.train_supernet(config, context.proxy_space, context.dataset, work),
         )
     )
-    context.run.execute(
-        Stage(
-            "oneshot",
-            evaluate.VERSION,
-            {
-                "seed": config.seed,
-                "proxy": config.proxy.model_dump(),
-                "scoring": config.scoring.model_dump(exclude={"memory_gib"}),
-            },
-            {"supernet": context.run.digest("supernet", "weights.safetensors")},
-            evaluate.OUTPUTS,
-            lambda work: evaluate.score_random_paths(context.trained_supernet, context.dataset, config, work),
-        )
-    )
-    _compare_blocks(context)
-
-
-def _compare_blocks(context: Context) -> None:
-    """Measure how alike the choice blocks of each layer have become."""
-    seed, count, paths = (
-        context.config.seed,
-        context.config.rank.similarity_images,
-        context.config.rank.similarity_paths,
-    )
-
-    def work(workspace: Workspace) -> None:
-        similarity.compare_blocks(
-            context.trained_supernet,
-            context.dataset.heldout,
-            count,
-            context.config.proxy.resolution,
-            paths,
-            seed,
-            workspace,
-        )
-
-    context.run.execute(
-        Stage(
-            "similarity",
-            similarity.VERSION,
-            {"seed": seed, "proxy": context.config.proxy.model_dump(), "images": count, "paths": paths},
-            {
-                "supernet": context.run.digest("supernet", "weights.safetensors"),
-                "dataset": context.dataset.digest,
-            },
-            similarity.OUTPUTS,
-            work,
-        )
-    )
+    oneshot_stage.run(context)
+    similarity_stage.run(context)

@@ -1,8 +1,9 @@
 """Which sources decide the result of each stage, and their digests. As a script: rewrites `stage_versions.json`.
 
 A stage's sources are the modules that it reaches by imports, from where its work begins, and the data files beside
-them. Names that a package re-exports are followed to the module that defines them. Not covered is `pipeline.py` itself:
-it gives a stage its inputs, and those are in the stage's key.
+them. Where that is, its file in `pipeline/stages` says (`DECIDED_BY`). Names that a package re-exports are followed to
+the module that defines them. Not covered are the files of the stages themselves, nor `pipeline.py`: they give a stage
+its inputs, and those are in the stage's key.
 """
 
 from __future__ import annotations
@@ -17,34 +18,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 LOCK = Path(__file__).with_name("stage_versions.json")
 
-# All images come from here: a data set's digest says which files it has, not how they are decoded and split.
-_IMAGES = "pipeline/data/sources.py"
-# Where the work of each stage begins.
-STAGES = {
-    "supernet": ("pipeline/supernet/train.py", _IMAGES),
-    "oneshot": ("pipeline/supernet/scoring.py", _IMAGES),
-    "similarity": ("pipeline/supernet/similarity.py", _IMAGES),
-    "latency": ("latency_tables/__init__.py",),
-    "search": ("pipeline/search/search.py", "pipeline/supernet/scoring.py", _IMAGES),
-    "picks": ("pipeline/latency/picks.py",),
-    "retrain": ("pipeline/retrain/train.py", _IMAGES),
-    "export": ("pipeline/export/export.py", _IMAGES),
-    "rank": ("pipeline/ranking/certificate.py", "pipeline/ranking/sample.py", _IMAGES),
-    "report": ("pipeline/report/page.py",),
-}
-# Where each stage's version stands.
-VERSIONS = {
-    "supernet": ("pipeline/supernet/train.py", "VERSION"),
-    "oneshot": ("pipeline/supernet/scoring.py", "VERSION"),
-    "latency": ("pipeline/stages/latency.py", "VERSION"),
-    "similarity": ("pipeline/supernet/similarity.py", "VERSION"),
-    "search": ("pipeline/search/search.py", "VERSION"),
-    "picks": ("pipeline/latency/picks.py", "VERSION"),
-    "retrain": ("pipeline/retrain/train.py", "VERSION"),
-    "export": ("pipeline/export/export.py", "VERSION"),
-    "rank": ("pipeline/ranking/certificate.py", "VERSION"),
-    "report": ("pipeline/stages/report.py", "VERSION"),
-}
 # What cannot change a result.
 EXCLUDED = {
     "common/kinds.py",  # values of settings are part of every stage's key
@@ -90,10 +63,17 @@ DATA = {
 }
 
 
+def stages() -> list[str]:
+    """Names of all stages: those of the files that make them."""
+    return [file.stem for file in sorted((ROOT / "pipeline/stages").glob("*.py")) if _versions_given(file)]
+
+
 def sources(stage: str) -> set[str]:
     """Paths of a stage's sources, relative to the repository."""
     found: set[str] = set()
-    waiting = [ROOT / module for module in STAGES[stage]]
+    file = _file_of(stage)
+    homes = dict(_imported(file))
+    waiting = [homes[name] for name in _decided_by(file)]
     while waiting:
         path = waiting.pop()
         name = str(path.relative_to(ROOT))
@@ -101,7 +81,7 @@ def sources(stage: str) -> set[str]:
             continue
         found.add(name)
         found |= {str(file.relative_to(ROOT)) for pattern in DATA.get(name, ()) for file in ROOT.glob(pattern)}
-        waiting += _imports(path)
+        waiting += [home for _, home in _imported(path)]
     return found
 
 
@@ -114,29 +94,66 @@ def digest(name: str) -> str:
 
 def version(stage: str) -> int:
     """The version that a stage states."""
-    module, constant = VERSIONS[stage]
-    for node in ast.parse((ROOT / module).read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
-            return ast.literal_eval(node.value)
-    raise LookupError(f"{module} has no {constant}")
+    module, constant = version_place(stage)
+    value = _assigned(ROOT / module, constant)
+    if value is None:
+        raise LookupError(f"{module} has no {constant}")
+    return ast.literal_eval(value)
+
+
+def version_place(stage: str) -> tuple[str, str]:
+    """Where a stage's version stands, module and constant: what its file gives to each `Stage` that it makes."""
+    file = _file_of(stage)
+    given = _versions_given(file)
+    if len(given) != 1:
+        raise LookupError(f"{file.name} gives its stages {len(given)} versions, and must give them one")
+    module, _, constant = given.pop().rpartition(".")
+    home = dict(_imported(file))[module] if module else file
+    return str(home.relative_to(ROOT)), constant
 
 
 def current() -> dict[str, dict[str, Any]]:
     """What `stage_versions.json` should hold."""
-    names = sorted(set().union(*(sources(stage) for stage in STAGES)))
+    names = sorted(set().union(*(sources(stage) for stage in stages())))
     return {
-        "versions": {stage: version(stage) for stage in STAGES},
+        "versions": {stage: version(stage) for stage in stages()},
         "sources": {name: digest(name) for name in names},
     }
 
 
-def _imports(path: Path) -> Iterator[Path]:
-    """Modules of this project that a module imports from."""
+def _file_of(stage: str) -> Path:
+    return ROOT / "pipeline/stages" / f"{stage}.py"
+
+
+def _versions_given(file: Path) -> set[str]:
+    """What a file gives for the versions of the stages that it makes."""
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    return {ast.unparse(call.args[1]) for call in calls if ast.unparse(call.func) == "Stage"}
+
+
+def _decided_by(file: Path) -> list[str]:
+    """The names in a file's `DECIDED_BY`."""
+    value = _assigned(file, "DECIDED_BY")
+    if not isinstance(value, ast.Tuple) or not value.elts:
+        raise LookupError(f"{file.name} makes a stage, and does not say in DECIDED_BY where its work begins")
+    return [ast.unparse(name) for name in value.elts]
+
+
+def _assigned(file: Path, constant: str) -> Any:
+    """What a module assigns to a constant, as a tree."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
+            return node.value
+    return None
+
+
+def _imported(path: Path) -> Iterator[tuple[str, Path]]:
+    """Names that a module imports from modules of this project, and where they are found."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             package = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
             for alias in node.names:
-                yield _definition(package, alias.name)
+                yield alias.asname or alias.name, _definition(package, alias.name)
 
 
 def _definition(package: Path, name: str) -> Path:

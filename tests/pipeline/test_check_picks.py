@@ -14,9 +14,11 @@ from fairnas.latency_tables import LatencyTable, Plan, Predictor, Rounds, profil
 from fairnas.models import Architecture, Block, Task, get_space
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.latency.picks import OUTPUTS, Limit, check_picks
+from fairnas.pipeline.latency import picks as picks_of
+from fairnas.pipeline.latency.picks import OUTPUTS, check_picks
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search.archive import Archive, Scored
+from fairnas.pipeline.search.limits import Limit
 from fairnas.pipeline.search.picks import pick_evenly
 
 from ..latency_tables.simulated import Simulated
@@ -79,7 +81,7 @@ def check(searched: Path, table: LatencyTable, limit_ms: float, tmp_path: Path) 
     def run(device: Simulated | None, limit: float | None = limit_ms, priced_by: LatencyTable = table) -> Path:
         folder = tmp_path / "picks"
         folder.mkdir(exist_ok=True)
-        absolute = None if limit is None else Limit(limit, is_relative=False)
+        absolute = None if limit is None else Limit("latency_ms", limit)
         check_picks(searched, absolute, priced_by, blocks_of, device, ONCE, Workspace(folder))
         raw_samples = {"picks.jsonl"} if device else set()
         assert {path.name for path in folder.iterdir()} == {*OUTPUTS, *raw_samples}
@@ -157,7 +159,9 @@ def test_the_median_as_limit_follows_the_calibration(
 ) -> None:
     """A quarter slower in all: no network is late beside the median one, which is slower too."""
     device = Simulated(factor=lambda *_: 1.25)
-    check_picks(searched, Limit(limit_ms, is_relative=True), table, blocks_of, device, ONCE, Workspace(tmp_path))
+    check_picks(
+        searched, Limit("latency_ms", limit_ms, is_relative=True), table, blocks_of, device, ONCE, Workspace(tmp_path)
+    )
     measured = read(tmp_path / "measured.json")
     assert limit_ms < measured["limit_ms"] <= 1.3 * limit_ms
     assert len(read(tmp_path / "picks.json")) == 3
@@ -262,10 +266,10 @@ def test_what_was_kept_is_judged_again_where_the_limit_moved(
     _, middle, largest = read(searched / "picks.json")
     lower = 0.9 * middle["latency_ms"]
     limits = iter([limit_ms])
-    monkeypatch.setattr(Limit, "under", lambda self, *_: replace(self, ms=next(limits, lower)))
+    monkeypatch.setattr(picks_of, "under", lambda limit, *_: replace(limit, value=next(limits, lower)))
     (tmp_path / "picks").mkdir()
     device = Simulated(factor=lambda name, _: 1.5 if name == largest["architecture"] else 1.0)
-    relative = Limit(limit_ms, is_relative=True)
+    relative = Limit("latency_ms", limit_ms, is_relative=True)
     with console.capture() as captured:
         check_picks(searched, relative, table, blocks_of, device, ONCE, Workspace(tmp_path / "picks"))
     picks, measured = read(tmp_path / "picks" / "picks.json"), read(tmp_path / "picks" / "measured.json")

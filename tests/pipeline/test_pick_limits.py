@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -14,10 +15,14 @@ from fairnas.latency_tables import LatencyTable, Predictor, Rounds, profiler
 from fairnas.latency_tables.predictor import Prediction
 from fairnas.latency_tables.table_parts import BlockLatency, Validation
 from fairnas.models import Architecture, Block, get_space
+from fairnas.pipeline.config import read_config
 from fairnas.pipeline.console import console
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.latency.picks import Checked, Limit, check_picks
+from fairnas.pipeline.latency.picks import Checked, check_picks
 from fairnas.pipeline.runs.run import Workspace
+from fairnas.pipeline.search.limits import Limit
+from fairnas.pipeline.stages.context import Context
+from fairnas.pipeline.stages.picks import limits_found, tightest
 from onnx import numpy_helper
 
 from ..latency_tables.simulated import Simulated
@@ -78,7 +83,7 @@ def quick_int8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _int8(table: LatencyTable, limit_ms: float | None) -> Checked:
-    limit = None if limit_ms is None else Limit(limit_ms, is_relative=False, quantity="latency_int8_ms")
+    limit = None if limit_ms is None else Limit("latency_int8_ms", limit_ms)
     return Checked(table.model_copy(update={"precision": "int8"}), limit)
 
 
@@ -106,7 +111,7 @@ def test_the_chance_is_that_of_a_normal_error_of_which_nine_in_ten_lie_inside() 
 @pytest.mark.parametrize("quantity", ["latency_ms", "latency_upper_ms"])
 def test_a_limit_is_kept_as_predicted_with_its_chance(search_folder: Path, table: LatencyTable, quantity: str) -> None:
     blocks = len(blocks_of(LARGE))
-    (pick,), measured, said = _run(search_folder, table, None, Limit(blocks + 1.0, False, quantity), None)
+    (pick,), measured, said = _run(search_folder, table, None, Limit(quantity, blocks + 1.0), None)
     assert measured == {}
     assert pick["limit_chance"] == {quantity: pytest.approx(0.6396, abs=1e-3)}  # 1 ms of a 23rd part, of 20% / 1.645
     assert blocks == 23
@@ -115,7 +120,7 @@ def test_a_limit_is_kept_as_predicted_with_its_chance(search_folder: Path, table
 
 
 def test_a_measured_limit_is_kept_when_measured_and_has_no_chance(search_folder: Path, table: LatencyTable) -> None:
-    (pick,), _, said = _run(search_folder, table, Simulated(), Limit(1000.0, False), None)
+    (pick,), _, said = _run(search_folder, table, Simulated(), Limit("latency_ms", 1000.0), None)
     assert "limit_chance" not in pick
     assert f"measured {pick['measured_ms']:.3g} ms" in said
     assert "limit 1e+03 ms: kept when measured" in said
@@ -171,3 +176,32 @@ def test_a_pick_that_is_late_in_int8_only_makes_way(search_folder: Path, table: 
 def test_when_every_pick_is_late_in_int8_one_line_says_so(search_folder: Path, table: LatencyTable) -> None:
     with pytest.raises(UserError, match=r"every pick takes longer than 0\.001 ms in int8 when it is measured"):
         _run(search_folder, table, Simulated(), None, _int8(table, 0.001))
+
+
+def _context(tmp_path: Path, history: object) -> Context:
+    """Of a search for networks of the median latency and of a number of parameters."""
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "history.json").write_text(json.dumps(history))
+    config = read_config("tiny", ["search.constraints=[latency_ms<=median, params<=4e5]"])
+    return cast(Context, SimpleNamespace(config=config, run=SimpleNamespace(folder=tmp_path)))
+
+
+def test_limits_are_those_that_the_search_kept_and_the_median_is_known_again(tmp_path: Path) -> None:
+    kept = {"constraints": ["latency_ms<=0.30000000000000004", "params<=400000.0"]}
+    assert limits_found(_context(tmp_path, kept)) == [
+        Limit("latency_ms", 0.30000000000000004, is_relative=True),
+        Limit("params", 400000.0, is_relative=False),
+    ]
+
+
+@pytest.mark.parametrize("history", [{}, {"constraints": None}, {"constraints": ["latency_ms<=8", "params"]}, []])
+def test_a_history_without_its_limits_is_damaged(tmp_path: Path, history: object) -> None:
+    with pytest.raises(UserError, match=r"history\.json is damaged: search again with --force search"):
+        limits_found(_context(tmp_path, history))
+
+
+def test_what_is_measured_keeps_the_smaller_of_two_limits() -> None:
+    upper, middle, params = Limit("latency_upper_ms", 7.0), Limit("latency_ms", 8.0, True), Limit("params", 1.0)
+    assert tightest([params, middle, upper], "latency_ms", "latency_upper_ms") == upper
+    assert tightest([middle, params], "latency_ms", "latency_upper_ms") == middle
+    assert tightest([params], "latency_ms", "latency_upper_ms") is None

@@ -144,7 +144,7 @@ def test_limits_are_those_that_the_device_judged_by_whatever_they_limit(tmp_path
 
     def found(record: Any) -> list[float]:
         measured.write_text(json.dumps(record))
-        return [limit.limit for limit in read_run(run).constraints]
+        return [limit.value for limit in read_run(run).constraints]
 
     assert found({"limit_ms": 1.5}) == [1.5, 2, 3, 4]  # of before quantities were written
     assert found({"limit_ms": 1.5, "int8": {"limit_ms": 3.5}}) == [1.5, 2, 3.5, 4]

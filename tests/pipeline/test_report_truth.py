@@ -78,7 +78,7 @@ def test_everything_in_the_pareto_plot_is_of_one_calibration(tmp_path: Path) -> 
     files = read_run(run)
     plot = pareto.pareto(files, "latency_ms", network_styles(files.networks))
     assert "since the picks were measured" in plot.caption
-    limit = files.constraints[0].limit
+    limit = files.constraints[0].value
     traces = {trace["name"].split(" (")[0]: trace for trace in json.loads(plot.json)["data"]}
     assert max(traces["front"]["x"]) <= limit
     assert min(traces["outside a limit"]["x"]) > limit

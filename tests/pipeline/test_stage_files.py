@@ -9,7 +9,8 @@ from fairnas.exporters.onnx import fp16 as onnx_fp16
 from fairnas.exporters.onnx import int8 as onnx_int8
 from fairnas.latency_tables import profiler
 from fairnas.pipeline.latency import picks as check_picks
-from fairnas.pipeline.runs.stage_files import MODELS, own_files, strays
+from fairnas.pipeline.runs.stage_files import own_files, strays
+from fairnas.pipeline.runs.stage_names import MODELS
 
 _THEIRS = {
     "latency": ["blocks-2024.jsonl", "networks.notes.jsonl", "references.jsonl", "references-old.jsonl"],

@@ -11,8 +11,9 @@ import pytest
 from fairnas.latency_tables import Predictor, load_table
 from fairnas.models import get_space
 from fairnas.pipeline.search.choice_program import largest, solve
-from fairnas.pipeline.search.constraints import Constraint, in_words, jointly_satisfiable, limits_of, resolve
+from fairnas.pipeline.search.constraints import Constraint, jointly_satisfiable, limits_of, resolve
 from fairnas.pipeline.search.costs import SpaceCosts, Spread, space_costs
+from fairnas.pipeline.search.limits import Limit, read_limit
 from fairnas.pipeline.search.quantities import COSTS, excess
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,21 @@ def test_a_limit_is_broken_by_the_smallest_step_beyond_it(limit: float, steps: i
 
 
 def test_limits_as_texts_keep_every_digit() -> None:
-    assert in_words({"latency_ms": 0.1 + 0.2, "accuracy": 0.5}) == ["latency_ms<=0.30000000000000004", "accuracy>=0.5"]
+    limits = [Limit("latency_ms", 0.1 + 0.2), Limit("accuracy", 0.5)]
+    assert [str(limit) for limit in limits] == ["latency_ms<=0.30000000000000004", "accuracy>=0.5"]
+    assert [read_limit(str(limit)) for limit in limits] == limits
+
+
+@pytest.mark.parametrize(
+    "text", ["", "latency_ms<=", "latency_ms<=fast", "latency_ms<=nan", "<=3", "3", 3, None, ["a<=3"]]
+)
+def test_what_is_no_limit_is_read_as_none(text: object) -> None:
+    assert read_limit(text) is None
+
+
+def test_limits_of_earlier_versions_are_read_as_they_were_written() -> None:
+    assert read_limit("latency_ms<=60") == Limit("latency_ms", 60.0)
+    assert read_limit(" madds <= 400e6 ") == Limit("madds", 4e8)
 
 
 def test_smallest_and_largest_are_bounds_that_networks_reach(costs: SpaceCosts) -> None:
