@@ -16,7 +16,7 @@ from ..pipeline.console import console
 from ..pipeline.runs.provenance import machine
 from ..pipeline.search.algorithms.nsga2 import NSGA2
 from ..pipeline.search.costs import space_costs
-from ..pipeline.supernet.sampling import StrictFairSampling
+from ..pipeline.supernet.sampling.strict import StrictFairSampling
 from ..pipeline.supernet.step import accumulate_gradients
 
 RESOLUTION, WIDTH, BATCH, CLASSES = 48, 0.5, 128, 10

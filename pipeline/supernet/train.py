@@ -22,7 +22,8 @@ from ..training.diverged import Watch
 from ..training.saved_state import is_finite
 from ..training.schedule import make_scheduler
 from ..training.shared import Metrics, are_rows, autocast, to_device, training_device
-from .sampling import FairnessLedger, make_sampling
+from .sampling import make_sampling
+from .sampling.ledger import FairnessLedger
 from .step import Batch, SampledPath, accumulate_gradients
 
 VERSION = 2

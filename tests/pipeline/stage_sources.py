@@ -73,6 +73,7 @@ EXCLUDED = {
     "common/lazy.py",
     "common/names.py",
     "common/reading.py",
+    "common/registry.py",
     "common/text.py",
     "pipeline/console.py",  # what people read on the way
     "pipeline/errors.py",

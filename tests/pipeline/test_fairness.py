@@ -15,7 +15,8 @@ from fairnas.models import Supernet, get_space
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.data import Augment, load_dataset, train_batches
 from fairnas.pipeline.runs.run import Workspace
-from fairnas.pipeline.supernet.sampling import FairnessLedger, StrictFairSampling
+from fairnas.pipeline.supernet.sampling.ledger import FairnessLedger
+from fairnas.pipeline.supernet.sampling.strict import StrictFairSampling
 from fairnas.pipeline.supernet.step import SampledPath, accumulate_gradients
 from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file

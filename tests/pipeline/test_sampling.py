@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,13 +15,14 @@ from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import Paused
 from fairnas.pipeline.runs.run import Workspace
-from fairnas.pipeline.supernet.sampling import Sampling, make_sampling
+from fairnas.pipeline.supernet.sampling import SAMPLINGS, make_sampling
+from fairnas.pipeline.supernet.sampling.interface import Sampling
 from fairnas.pipeline.supernet.settings import SupernetConfig
 from fairnas.pipeline.supernet.step import SampledPath
 from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file
 
-NAMES = get_args(SupernetConfig.model_fields["sampling"].annotation)
+NAMES = list(SAMPLINGS)
 BUDGET = 6000
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import column_of
 from .controller import Controller
 from .interface import Algorithm, Genome
 from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +94,18 @@ class MnasNetSearch(Algorithm):
         super().load_state(state)
         self._targets = unpack(state["targets"])
         self.controller.load_state(state["controller"])
+
+
+def make(settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]) -> MnasNetSearch:
+    """As `make_algorithm`."""
+    controller = Controller(layers, choices, settings.mnasnet.controller, seed)
+    costs = [quantity for quantity in settings.objectives if quantity != "accuracy"]
+    reward = MixedReward(
+        column_of(settings, "accuracy"),
+        tuple(column_of(settings, quantity) for quantity in costs),
+        tuple(-1.0 if direction == "maximize" else 1.0 for direction in settings.objectives.values()),
+        settings.mnasnet.exponent,
+    )
+    given = {**limits, **settings.mnasnet.targets}
+    targets = [given.get(quantity, np.nan) for quantity in costs]
+    return MnasNetSearch(layers, choices, settings.population, seed, controller, reward, targets)

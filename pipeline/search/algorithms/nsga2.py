@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from .fitness import order_by_fitness
 from .interface import Algorithm, Genome
 from .mutation import Mutation, RandomMutation
 from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 class NSGA2(Algorithm):
@@ -85,3 +88,9 @@ class NSGA2(Algorithm):
         self._genomes = np.array(state["genomes"], dtype=np.int64).reshape(-1, self.layers)
         self._objectives, self._violations = unpack(state["objectives"]), unpack(state["violations"])
         self.mutation.load_state(state["mutation"])
+
+
+def make(settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]) -> NSGA2:
+    """As `make_algorithm`."""
+    mutation = RandomMutation(choices, settings.mutation_probability or 1 / layers)
+    return NSGA2(layers, choices, settings.population, seed, settings.crossover_probability, mutation)

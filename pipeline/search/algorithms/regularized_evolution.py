@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import column_of
 from .interface import Algorithm, Genome
 from .mutation import open_genes, other_values
 from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 class RegularizedEvolution(Algorithm):
@@ -70,3 +74,12 @@ class RegularizedEvolution(Algorithm):
         super().load_state(state)
         self._genomes = np.array(state["genomes"], dtype=np.int64).reshape(-1, self.layers)
         self._fitness = unpack(state["fitness"])
+
+
+def make(
+    settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]
+) -> RegularizedEvolution:
+    """As `make_algorithm`."""
+    options = settings.regularized_evolution
+    objective = column_of(settings, options.objective)
+    return RegularizedEvolution(layers, choices, settings.population, seed, options.alive, options.sample, objective)

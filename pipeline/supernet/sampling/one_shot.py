@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....models import Space
 from ..step import SampledPath
 from .interface import RandomSampling
+
+if TYPE_CHECKING:
+    from ..settings import SupernetConfig
 
 
 class OneShotSampling(RandomSampling):
@@ -54,3 +58,8 @@ class OneShotSampling(RandomSampling):
 def _expected_kept(choices: int, rate: float) -> float:
     """Candidates that are kept on average, when drawing none is drawn again."""
     return choices * (1 - rate) / (1 - rate**choices)
+
+
+def make(settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int) -> OneShotSampling:
+    """As `make_sampling`."""
+    return OneShotSampling(len(space.layers), len(space.choices), seed, settings.path_dropout, backward_passes)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from ....models import Space
 from ..step import SampledPath
 from .interface import RandomSampling
+
+if TYPE_CHECKING:
+    from ..settings import SupernetConfig
 
 
 class StrictFairSampling(RandomSampling):
@@ -23,3 +29,10 @@ class StrictFairSampling(RandomSampling):
         """The m paths of one update: every layer's entries are a permutation."""
         ordered = np.tile(np.arange(self.choices), (self.layers, 1))
         return self._rng.permuted(ordered, axis=1).T.tolist()
+
+
+def make(
+    settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
+) -> StrictFairSampling:
+    """As `make_sampling`."""
+    return StrictFairSampling(len(space.layers), len(space.choices), seed)

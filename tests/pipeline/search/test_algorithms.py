@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.search.algorithms import make_algorithm
+from fairnas.pipeline.search.algorithms import ALGORITHMS, make_algorithm
 from fairnas.pipeline.search.algorithms.interface import Algorithm, Genome
 from fairnas.pipeline.search.picks import pick_evenly
 from fairnas.pipeline.search.settings import SearchConfig
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LAYERS, CHOICES, POPULATION = 8, 4, 12
-NAMES = get_args(SearchConfig.model_fields["algorithm"].annotation)
+NAMES = list(ALGORITHMS)
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 

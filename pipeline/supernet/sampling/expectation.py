@@ -1,17 +1,15 @@
-"""Uniform samplings: every choice is as likely as every other, which is fair in expectation only (Definition 2.2)."""
+"""Fairness in expectation only (Definition 2.2): every choice is as likely as every other, one path at a time."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ....models import Space
 from ..step import SampledPath
 from .interface import RandomSampling
 
-
-class SinglePathSampling(RandomSampling):
-    """SPOS (Guo et al. 2020, arXiv 1904.00420): one uniform path, one batch, one update."""
-
-    def sample(self) -> list[SampledPath]:
-        """One path."""
-        return [self._uniform_path()]
+if TYPE_CHECKING:
+    from ..settings import SupernetConfig
 
 
 class ExpectationFairSampling(RandomSampling):
@@ -37,16 +35,19 @@ class ExpectationFairSampling(RandomSampling):
         return [self._uniform_path()] * self.batches
 
 
-class IndependentPathsSampling(RandomSampling):
-    """A control that is not in the paper: m independent uniform paths on one batch, then one update.
+def make(
+    settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
+) -> ExpectationFairSampling:
+    """As `make_sampling`."""
+    return ExpectationFairSampling(
+        len(space.layers), len(space.choices), seed, settings.expectation_passes, scaled=False
+    )
 
-    It updates as often as strict fairness does, from as many images; only the permutation is missing.
-    """
 
-    def __init__(self, layers: int, choices: int, seed: int) -> None:
-        super().__init__(layers, choices, seed)
-        self.passes = choices
-
-    def sample(self) -> list[SampledPath]:
-        """The m paths of one update."""
-        return [self._uniform_path() for _ in range(self.choices)]
+def make_scaled(
+    settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
+) -> ExpectationFairSampling:
+    """As `make_sampling`."""
+    return ExpectationFairSampling(
+        len(space.layers), len(space.choices), seed, settings.expectation_passes, scaled=True
+    )

@@ -1,0 +1,34 @@
+"""Independent paths: as many as strict fairness trains in an update, without the permutation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ....models import Space
+from ..step import SampledPath
+from .interface import RandomSampling
+
+if TYPE_CHECKING:
+    from ..settings import SupernetConfig
+
+
+class IndependentPathsSampling(RandomSampling):
+    """A control that is not in the paper: m independent uniform paths on one batch, then one update.
+
+    It updates as often as strict fairness does, from as many images; only the permutation is missing.
+    """
+
+    def __init__(self, layers: int, choices: int, seed: int) -> None:
+        super().__init__(layers, choices, seed)
+        self.passes = choices
+
+    def sample(self) -> list[SampledPath]:
+        """The m paths of one update."""
+        return [self._uniform_path() for _ in range(self.choices)]
+
+
+def make(
+    settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
+) -> IndependentPathsSampling:
+    """As `make_sampling`."""
+    return IndependentPathsSampling(len(space.layers), len(space.choices), seed)
