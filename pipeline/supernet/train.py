@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
@@ -58,8 +58,8 @@ class _Training:
         torch.manual_seed(config.seed)
         self.space = space
         self.supernet = build_supernet(space, num_classes=len(dataset.classes))
-        if self.settings.init == "aligned" and isinstance(self.supernet, Supernet):
-            align_choices(self.supernet)
+        if self.settings.init == "aligned" and space.has_aligned_init:
+            align_choices(cast(Supernet, self.supernet))
         to_device(self.supernet, self.device)
         self.batches_per_epoch = batches_per_epoch(len(dataset.train), self.settings.batch_size)
         passes_per_epoch = self.batches_per_epoch * len(space.choices)

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fairnas.models import Space
+from fairnas.models import (
+    BENCHMARKS,
+    Architecture,
+    BenchmarkSpace,
+    Block,
+    Cost,
+    LayeredSupernet,
+    Space,
+    any_space,
+    get_space,
+    list_spaces,
+    parse_any_network,
+)
+from fairnas.models.spaces.registry import MOBILE
+from fairnas.pipeline.cli.devices import models
 from fairnas.pipeline.config import read_config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import UserError
+from fairnas.pipeline.ranking.truth import read_truth
+from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search.algorithms import ALGORITHMS
 from fairnas.pipeline.search.algorithms.interface import Algorithm, Genome
 from fairnas.pipeline.search.algorithms.packing import pack, unpack
@@ -19,10 +36,61 @@ from fairnas.pipeline.search.settings import SearchConfig
 from fairnas.pipeline.supernet.sampling import SAMPLINGS
 from fairnas.pipeline.supernet.sampling.interface import RandomSampling
 from fairnas.pipeline.supernet.settings import SupernetConfig
+from fairnas.pipeline.supernet.similarity import compare_blocks
 from fairnas.pipeline.supernet.step import SampledPath
+from fairnas.pipeline.supernet.train import load_supernet, train_supernet
 
+from ..models import test_benchmark_spaces as benchmark_contract
+from ..models import test_cost as cost_contract
+from ..models import test_supernet as supernet_contract
 from ..pipeline import test_sampling as sampling_contract
 from ..pipeline.search import test_algorithms as algorithm_contract
+
+MOBILE_SPACE = """
+description: 6 layers with 3 choices
+stem_channels: 16
+separable_channels: 8
+head_channels: 64
+choices: [E3K3, E6K5, E3K7]
+layers:
+  - {stage: 1, channels: 16, repeat: 1, stride: 2}
+  - {stage: 2, channels: 24, repeat: 2, stride: 2}
+  - {stage: 3, channels: 32, repeat: 1, stride: 2}
+  - {stage: 4, channels: 48, repeat: 2, stride: 2}
+"""
+
+
+class PlainSpace(BenchmarkSpace):
+    """A stem, three convolutions that may be left out, and a classifier."""
+
+    name = "plain"
+    description = "three convolutions of three kinds"
+    layers = ("one", "two", "three")
+    choices = ("skip", "conv3", "conv5")
+
+    def cost(self, architecture: Architecture, resolution: int = 32, num_classes: int = 10) -> Cost:
+        blocks = [Block("conv", 3, self.channels, resolution, 2, 3)]
+        inner = blocks[0].out_resolution
+        kernels = [2 * choice + 1 for choice in architecture.choices if choice]
+        blocks += [Block("conv", self.channels, self.channels, inner, 1, kernel) for kernel in kernels]
+        blocks.append(Block("classifier", self.channels, num_classes, inner))
+        return sum((block.cost for block in blocks), Cost())
+
+    def supernet(self, num_classes: int) -> LayeredSupernet:
+        from torch import nn
+
+        def convolution(in_channels: int, kernel: int, stride: int = 1) -> nn.Module:
+            convolved = nn.Conv2d(in_channels, self.channels, kernel, stride, kernel // 2, bias=False)
+            return nn.Sequential(convolved, nn.BatchNorm2d(self.channels), nn.ReLU())
+
+        kinds = [nn.Identity, lambda: convolution(self.channels, 3), lambda: convolution(self.channels, 5)]
+        return LayeredSupernet(
+            self,
+            num_classes,
+            convolution(3, 3, 2),
+            [[kind() for kind in kinds] for _ in self.layers],
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(self.channels, num_classes)),
+        )
 
 
 class HillClimbing(Algorithm):
@@ -85,6 +153,19 @@ def sampling(monkeypatch: pytest.MonkeyPatch) -> str:
     return "alternating"
 
 
+@pytest.fixture
+def mobile_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "small.yaml").write_text(MOBILE_SPACE)
+    monkeypatch.setitem(MOBILE, "small", tmp_path / "small.yaml")
+    return "small"
+
+
+@pytest.fixture
+def benchmark_space(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(BENCHMARKS, "plain", PlainSpace(channels=16))
+    return "plain"
+
+
 @pytest.mark.parametrize(
     "promise",
     [
@@ -144,3 +225,86 @@ def test_a_sampling_of_somebody_is_a_setting(sampling: str) -> None:
         "supernet.sampling: Input should be 'strict', 'expectation', 'expectation-scaled', 'spos', 'one-shot', "
         "'proportional', 'independent' or 'alternating' (got 'alternate')"
     )
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        supernet_contract.test_a_path_equals_the_stand_alone_network,
+        supernet_contract.test_paths_differ_in_one_layer_only_where_their_choices_do,
+        supernet_contract.test_a_supernet_holds_every_choice_once_and_the_fixed_parts_once,
+        supernet_contract.test_a_path_with_squeeze_and_excitation_is_refused,
+    ],
+)
+def test_a_mobile_space_of_somebody_has_a_supernet(promise: Callable[..., None], mobile_space: str) -> None:
+    promise(supernet_contract.uneven_supernet(mobile_space))
+
+
+@pytest.mark.parametrize(("width", "se_ratio"), [(0.5, 0.0), (0.5, 1.0)])
+def test_a_mobile_space_of_somebody_is_counted(width: float, se_ratio: float, mobile_space: str) -> None:
+    cost_contract.test_arithmetic_equals_the_trace_at_other_sizes(mobile_space, width, se_ratio)
+    cost_contract.test_every_block_equals_its_real_module(get_space(mobile_space).scaled(width))
+
+
+def test_a_mobile_space_of_somebody_is_a_setting_and_is_listed(
+    mobile_space: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_config("tiny", [f"space={mobile_space}"]).proxy_space.name == mobile_space
+    assert list_spaces() == ["a", "b", mobile_space]
+    with pytest.raises(UserError, match="unknown search space 'smal': choose from a, b, small, macro, nasbench201"):
+        read_config("tiny", ["space=smal"])
+    with pytest.raises(UserError, match="space small halves its input five times"):
+        read_config("tiny", [f"space={mobile_space}", "proxy.resolution=16"])
+    architecture = get_space(mobile_space).sample(np.random.default_rng(0)).with_se(0.5)
+    assert parse_any_network(str(architecture)) == architecture
+    models(as_json=True)
+    listed = {row["name"]: row["architecture"] for row in json.loads(capsys.readouterr().out)}
+    assert listed["small-all-E3K3"] == "small:E3K3-E3K3-E3K3-E3K3-E3K3-E3K3"
+    assert listed["small-all-E6K5"] == "small:E6K5-E6K5-E6K5-E6K5-E6K5-E6K5"
+
+
+def test_a_benchmark_of_somebody_passes_what_every_benchmark_must(benchmark_space: str) -> None:
+    for width in (1.0, 0.5):
+        benchmark_contract.test_what_a_path_trains_is_what_its_network_has(benchmark_space, width)
+    benchmark_contract.test_a_set_of_choices_is_the_mean_of_their_outputs(benchmark_space)
+    benchmark_contract.test_texts_round_trip(benchmark_space)
+
+
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_every_sampling_draws_from_spaces_of_somebody(name: str, mobile_space: str, benchmark_space: str) -> None:
+    for space in (mobile_space, benchmark_space):
+        sampling_contract.test_paths_have_a_valid_choice_in_every_layer(name, space)
+
+
+def test_a_benchmark_of_somebody_is_a_setting(benchmark_space: str, tmp_path: Path) -> None:
+    here = [f"space={benchmark_space}", "supernet.init=independent"]
+    assert read_config("tiny", [*here, "proxy.resolution=16"]).proxy_space.name == benchmark_space
+    with pytest.raises(UserError, match="choose from a, b, macro, nasbench201, plain"):
+        read_config("tiny", ["space=plane"])
+    with pytest.raises(UserError, match=r"proxy\.cells is for space nasbench201, not for plain"):
+        read_config("tiny", [*here, "proxy.cells=2"])
+    with pytest.raises(UserError, match=r"supernet\.init=aligned is for mobile spaces, not for plain"):
+        read_config("tiny", [f"space={benchmark_space}", "supernet.init=aligned"])
+    with pytest.raises(ValueError, match="has no squeeze-and-excitation"):
+        Architecture.parse("plain:skip-skip-skip+se1")
+    (tmp_path / "table.csv").write_text("arch,accuracy\n012,0.5\n210,0.6\n")
+    truth = read_truth(tmp_path / "table.csv", None, any_space(benchmark_space))
+    assert [str(architecture) for architecture in truth.accuracies] == [
+        "plain:skip-conv3-conv5",
+        "plain:conv5-conv3-skip",
+    ]
+
+
+def test_a_supernet_of_somebody_is_trained_and_looked_into(
+    benchmark_space: str, digits: Dataset, tmp_path: Path
+) -> None:
+    config = sampling_contract.config(f"space={benchmark_space}")
+    train_supernet(config, config.proxy_space, digits, Workspace(tmp_path))
+    weights = (tmp_path / "weights.safetensors").read_bytes()
+    supernet = load_supernet(weights, config.proxy_space, len(digits.classes))
+    counts = json.loads((tmp_path / "fairness.json").read_text())["counts"]
+    assert len(counts) == 3
+    assert all(len(layer) == 3 and set(layer) == {counts[0][0]} for layer in counts)
+    compare_blocks(supernet, digits.heldout, 16, 16, 2, 0, Workspace(tmp_path))
+    found = json.loads((tmp_path / "similarity.json").read_text())
+    assert (found["where"], found["names"]) == ("layer", ["1", "2", "3"])
