@@ -18,6 +18,12 @@ def draw_values(genes: Sequence[int], rng: np.random.Generator, count: int | Non
     Returns:
         `[genes]`, or `[count, genes]`.
     """
-    # Where all have as many values a single bound is drawn with: numpy's numbers for a list of bounds are other ones.
-    bound = genes[0] if len(set(genes)) == 1 else np.array(genes)
-    return rng.integers(bound, size=len(genes) if count is None else (count, len(genes)))
+    return rng.integers(bounds(genes), size=len(genes) if count is None else (count, len(genes)))
+
+
+def bounds(genes: Sequence[int]) -> int | np.ndarray:
+    """What all values are below: one number where it is the same for all genes, else `[genes]`.
+
+    numpy draws other numbers below a list of equal bounds than below the one bound.
+    """
+    return genes[0] if len(set(genes)) == 1 else np.array(genes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -62,11 +63,11 @@ class _Training:
             align_choices(cast(Supernet, self.supernet))
         to_device(self.supernet, self.device)
         self.batches_per_epoch = batches_per_epoch(len(dataset.train), self.settings.batch_size)
-        passes_per_epoch = self.batches_per_epoch * len(space.choices)
+        passes_per_epoch = self.batches_per_epoch * math.lcm(*space.genes)
         self.sampling = make_sampling(
             self.settings, space, len(dataset.classes), config.seed, self.settings.epochs * passes_per_epoch
         )
-        self.ledger = FairnessLedger(len(space.layers), len(space.choices))
+        self.ledger = FairnessLedger(space.genes)
         self.optimizer = torch.optim.SGD(
             self.supernet.parameters(),
             lr=self.settings.lr * self.sampling.lr_factor,

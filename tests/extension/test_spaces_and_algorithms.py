@@ -88,17 +88,27 @@ class PlainSpace(BenchmarkSpace):
             self,
             num_classes,
             convolution(3, 3, 2),
-            [[kind() for kind in kinds] for _ in self.layers],
+            [[kind() for kind in kinds[:count]] for count in self.genes],
             nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(self.channels, num_classes)),
         )
+
+
+class UnevenSpace(PlainSpace):
+    """The same with fewer choices in the first and the last layer."""
+
+    name = "uneven"
+
+    @property
+    def genes(self) -> tuple[int, ...]:
+        return (2, 3, 1)
 
 
 class HillClimbing(Algorithm):
     """Gives some genes of the best genome so far new values."""
 
-    def __init__(self, layers: int, choices: int, population: int, seed: int) -> None:
-        super().__init__(layers, choices, population, seed)
-        self._best, self._worth = np.empty((0, layers), dtype=np.int64), np.full(2, np.inf)
+    def __init__(self, genes: Sequence[int], population: int, seed: int) -> None:
+        super().__init__(genes, population, seed)
+        self._best, self._worth = np.empty((0, len(genes)), dtype=np.int64), np.full(2, np.inf)
 
     def tell(self, genomes: Sequence[Genome], objectives: np.ndarray, violations: np.ndarray) -> None:
         for genome, *worth in zip(genomes, violations, objectives[:, 0], strict=True):
@@ -120,9 +130,9 @@ class HillClimbing(Algorithm):
 
 
 def make_hill_climbing(
-    settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]
+    settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]
 ) -> HillClimbing:
-    return HillClimbing(layers, choices, settings.population, seed)
+    return HillClimbing(genes, settings.population, seed)
 
 
 class Alternating(RandomSampling):
@@ -132,13 +142,13 @@ class Alternating(RandomSampling):
 
     def sample(self) -> list[SampledPath]:
         path = self._uniform_path()
-        return [path, [(choice + 1) % self.choices for choice in path]]
+        return [path, [(choice + 1) % count for choice, count in zip(path, self.genes, strict=True)]]
 
 
 def make_alternating(
     settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
 ) -> Alternating:
-    return Alternating(len(space.layers), len(space.choices), seed)
+    return Alternating(space.genes, seed)
 
 
 @pytest.fixture
@@ -166,6 +176,12 @@ def benchmark_space(monkeypatch: pytest.MonkeyPatch) -> str:
     return "plain"
 
 
+@pytest.fixture
+def uneven_space(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(BENCHMARKS, "uneven", UnevenSpace(channels=16))
+    return "uneven"
+
+
 @pytest.mark.parametrize(
     "promise",
     [
@@ -174,6 +190,7 @@ def benchmark_space(monkeypatch: pytest.MonkeyPatch) -> str:
         algorithm_contract.test_threads_of_torch_change_nothing_and_stay_as_they_were,
         algorithm_contract.test_a_state_saved_between_asking_and_telling_is_whole_too,
         algorithm_contract.test_no_genome_is_asked_twice_and_all_are_valid,
+        algorithm_contract.test_genes_may_differ_in_how_many_values_they_have,
         algorithm_contract.test_a_search_finds_more_than_chance_does,
         algorithm_contract.test_from_an_infeasible_start_a_search_reaches_feasibility,
         algorithm_contract.test_a_long_search_costs_little_and_its_state_stays_small,
@@ -271,8 +288,10 @@ def test_a_benchmark_of_somebody_passes_what_every_benchmark_must(benchmark_spac
 
 
 @pytest.mark.parametrize("name", SAMPLINGS)
-def test_every_sampling_draws_from_spaces_of_somebody(name: str, mobile_space: str, benchmark_space: str) -> None:
-    for space in (mobile_space, benchmark_space):
+def test_every_sampling_draws_from_spaces_of_somebody(
+    name: str, mobile_space: str, benchmark_space: str, uneven_space: str
+) -> None:
+    for space in (mobile_space, benchmark_space, uneven_space):
         sampling_contract.test_paths_have_a_valid_choice_in_every_layer(name, space)
 
 
@@ -308,3 +327,29 @@ def test_a_supernet_of_somebody_is_trained_and_looked_into(
     compare_blocks(supernet, digits.heldout, 16, 16, 2, 0, Workspace(tmp_path))
     found = json.loads((tmp_path / "similarity.json").read_text())
     assert (found["where"], found["names"]) == ("layer", ["1", "2", "3"])
+
+
+def test_layers_may_differ_in_how_many_choices_they_have(uneven_space: str) -> None:
+    space, rng = any_space(uneven_space), np.random.default_rng(0)
+    assert space.size == 6
+    drawn = {space.sample(rng) for _ in range(200)}
+    assert {architecture.choices for architecture in drawn} == {(a, b, 0) for a in range(2) for b in range(3)}
+    assert {Architecture.parse(str(architecture)) for architecture in drawn} == drawn
+    with pytest.raises(ValueError, match="layer 1 of space uneven does not take 'conv5': choose from skip, conv3"):
+        Architecture.parse("uneven:conv5-skip-skip")
+
+
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_samplings_reach_all_choices_of_layers_that_differ_in_number(
+    name: str, uneven_space: str, digits: Dataset, tmp_path: Path
+) -> None:
+    """In an epoch of 6 batches strict fairness makes 6 updates of 6 paths: the least multiple of 2, 3 and 1."""
+    config = sampling_contract.config(f"space={uneven_space}", f"supernet.sampling={name}")
+    train_supernet(config, config.proxy_space, digits, Workspace(tmp_path))
+    fairness = json.loads((tmp_path / "fairness.json").read_text())
+    assert [len(layer) for layer in fairness["counts"]] == [2, 3, 1]
+    assert all(min(layer) > 0 for layer in fairness["counts"])
+    assert fairness["backward_passes"] == pytest.approx(72, rel=0.15 if name == "one-shot" else 1e-9)
+    assert fairness["equal_after_every_step"] is (name == "strict")
+    if name == "strict":
+        assert fairness["counts"] == [[36, 36], [24, 24, 24], [72]]

@@ -50,11 +50,11 @@ def test_paths_have_a_valid_choice_in_every_layer(name: str, space: str) -> None
     for _ in range(20):
         for path in drawn.sample():
             assert len(path) == len(place.layers)
-            for choice in path:
+            for choice, count in zip(path, place.genes, strict=True):
                 chosen = [choice] if isinstance(choice, int) else list(choice)
                 assert chosen
                 assert sorted(set(chosen)) == chosen
-                assert set(chosen) <= set(range(len(place.choices)))
+                assert set(chosen) <= set(range(count))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -49,8 +49,7 @@ class MnasNetSearch(Algorithm):
     """PPO on the mixed reward.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         population: genomes per generation.
         seed: of the generator.
         controller: writes genomes.
@@ -60,15 +59,14 @@ class MnasNetSearch(Algorithm):
 
     def __init__(
         self,
-        layers: int,
-        choices: int,
+        genes: Sequence[int],
         population: int,
         seed: int,
         controller: Controller,
         reward: MixedReward,
         targets: Sequence[float],
     ) -> None:
-        super().__init__(layers, choices, population, seed)
+        super().__init__(genes, population, seed)
         self.controller, self.reward = controller, reward
         self._targets = np.array(targets, dtype=float)
 
@@ -82,7 +80,7 @@ class MnasNetSearch(Algorithm):
         self.controller.learn(genomes, self.reward(objectives, violations, self._targets))
 
     def _propose(self, count: int) -> np.ndarray:
-        blank = np.full((count, self.layers), self.choices)
+        blank = np.full((count, len(self.genes)), self.controller.none)
         return self.controller.propose(blank, np.ones_like(blank, dtype=bool), self._rng)
 
     def state(self) -> dict[str, Any]:
@@ -96,9 +94,9 @@ class MnasNetSearch(Algorithm):
         self.controller.load_state(state["controller"])
 
 
-def make(settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]) -> MnasNetSearch:
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> MnasNetSearch:
     """As `make_algorithm`."""
-    controller = Controller(layers, choices, settings.mnasnet.controller, seed)
+    controller = Controller(genes, settings.mnasnet.controller, seed)
     costs = [quantity for quantity in settings.objectives if quantity != "accuracy"]
     reward = MixedReward(
         column_of(settings, "accuracy"),
@@ -108,4 +106,4 @@ def make(settings: SearchConfig, layers: int, choices: int, seed: int, limits: M
     )
     given = {**limits, **settings.mnasnet.targets}
     targets = [given.get(quantity, np.nan) for quantity in costs]
-    return MnasNetSearch(layers, choices, settings.population, seed, controller, reward, targets)
+    return MnasNetSearch(genes, settings.population, seed, controller, reward, targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .controller import Controller
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from ..settings import SearchConfig
 
 
-def make(settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]) -> NSGA2:
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> NSGA2:
     """As `make_algorithm`."""
     hierarchy = settings.hierarchical_mutation
-    controller = Controller(layers, choices, hierarchy.controller, seed)
-    gene_probability = settings.mutation_probability or 1 / layers
-    mutation = HierarchicalMutation(layers, choices, hierarchy, gene_probability, controller)
-    return NSGA2(layers, choices, settings.population, seed, settings.crossover_probability, mutation)
+    controller = Controller(genes, hierarchy.controller, seed)
+    gene_probability = settings.mutation_probability or 1 / len(genes)
+    mutation = HierarchicalMutation(genes, hierarchy, gene_probability, controller)
+    return NSGA2(genes, settings.population, seed, settings.crossover_probability, mutation)

@@ -23,6 +23,6 @@ class RandomSearch(Algorithm):
         return self._random(count)
 
 
-def make(settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]) -> RandomSearch:
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> RandomSearch:
     """As `make_algorithm`."""
-    return RandomSearch(layers, choices, settings.population, seed)
+    return RandomSearch(genes, settings.population, seed)

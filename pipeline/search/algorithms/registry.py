@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ....common.registry import Registry
@@ -23,7 +23,7 @@ class Make(Protocol):
     """Makes an algorithm of a kind."""
 
     def __call__(
-        self, settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float]
+        self, settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]
     ) -> Algorithm:
         """A fresh one; the arguments are those of `make_algorithm`."""
         ...
@@ -33,18 +33,17 @@ ALGORITHMS: Registry[Make] = Registry(__package__, __file__)
 
 
 def make_algorithm(
-    settings: SearchConfig, layers: int, choices: int, seed: int, limits: Mapping[str, float] | None = None
+    settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float] | None = None
 ) -> Algorithm:
     """The algorithm that `settings.algorithm` names.
 
     Args:
         settings: which, and its parameters. The order of `settings.objectives` is that of the columns it is told.
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         seed: of its generator and of its controller's weights.
         limits: upper limit by quantity; MnasNet takes them for targets.
 
     Raises:
         UserError: the algorithm needs an objective that is not among the settings'.
     """
-    return ALGORITHMS[settings.algorithm](settings, layers, choices, seed, limits or {})
+    return ALGORITHMS[settings.algorithm](settings, genes, seed, limits or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ....models import Space
@@ -18,15 +19,14 @@ class ExpectationFairSampling(RandomSampling):
     Every one of the k passes has a batch of its own; on the same batch they would be one pass, k times as strong.
 
     Args:
-        layers: layers of the space.
-        choices: choices per layer.
+        genes: number of choices of each layer.
         seed: of the generator.
         passes: k; 6 in the paper.
         scaled: whether the learning rate is divided by k, the paper's second variant.
     """
 
-    def __init__(self, layers: int, choices: int, seed: int, passes: int, scaled: bool) -> None:
-        super().__init__(layers, choices, seed)
+    def __init__(self, genes: Sequence[int], seed: int, passes: int, scaled: bool) -> None:
+        super().__init__(genes, seed)
         self.passes = self.batches = passes
         self.lr_factor = 1 / passes if scaled else 1.0
 
@@ -39,15 +39,11 @@ def make(
     settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
 ) -> ExpectationFairSampling:
     """As `make_sampling`."""
-    return ExpectationFairSampling(
-        len(space.layers), len(space.choices), seed, settings.expectation_passes, scaled=False
-    )
+    return ExpectationFairSampling(space.genes, seed, settings.expectation_passes, scaled=False)
 
 
 def make_scaled(
     settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
 ) -> ExpectationFairSampling:
     """As `make_sampling`."""
-    return ExpectationFairSampling(
-        len(space.layers), len(space.choices), seed, settings.expectation_passes, scaled=True
-    )
+    return ExpectationFairSampling(space.genes, seed, settings.expectation_passes, scaled=True)

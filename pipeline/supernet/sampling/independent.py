@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import lcm
 from typing import TYPE_CHECKING
 
 from ....models import Space
@@ -18,17 +20,17 @@ class IndependentPathsSampling(RandomSampling):
     It updates as often as strict fairness does, from as many images; only the permutation is missing.
     """
 
-    def __init__(self, layers: int, choices: int, seed: int) -> None:
-        super().__init__(layers, choices, seed)
-        self.passes = choices
+    def __init__(self, genes: Sequence[int], seed: int) -> None:
+        super().__init__(genes, seed)
+        self.passes = lcm(*genes)
 
     def sample(self) -> list[SampledPath]:
         """The m paths of one update."""
-        return [self._uniform_path() for _ in range(self.choices)]
+        return [self._uniform_path() for _ in range(lcm(*self.genes))]
 
 
 def make(
     settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
 ) -> IndependentPathsSampling:
     """As `make_sampling`."""
-    return IndependentPathsSampling(len(space.layers), len(space.choices), seed)
+    return IndependentPathsSampling(space.genes, seed)

@@ -28,7 +28,7 @@ class ProportionalSampling(RandomSampling):
     """
 
     def __init__(self, space: Space, seed: int, pool: int, num_classes: int) -> None:
-        super().__init__(len(space.layers), len(space.choices), seed)
+        super().__init__(space.genes, seed)
         architectures = list(dict.fromkeys(space.sample(self._rng) for _ in range(pool)))
         self.pool = [list(architecture.choices) for architecture in architectures]
         sizes = np.array([space.cost(a, num_classes=num_classes).params for a in architectures], dtype=np.float64)

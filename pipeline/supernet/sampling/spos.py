@@ -24,4 +24,4 @@ def make(
     settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
 ) -> SinglePathSampling:
     """As `make_sampling`."""
-    return SinglePathSampling(len(space.layers), len(space.choices), seed)
+    return SinglePathSampling(space.genes, seed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,14 @@ NAMES = list(ALGORITHMS)
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 
-def make(name: str, seed: int = 0, layers: int = LAYERS, choices: int = CHOICES, **values: Any) -> Algorithm:
+def make(
+    name: str,
+    seed: int = 0,
+    layers: int = LAYERS,
+    choices: int = CHOICES,
+    genes: Sequence[int] | None = None,
+    **values: Any,
+) -> Algorithm:
     small = {"controller": {"hidden": 16, "epochs": 2}}
     config = SearchConfig.model_validate(
         {
@@ -34,7 +43,7 @@ def make(name: str, seed: int = 0, layers: int = LAYERS, choices: int = CHOICES,
             **values,
         }
     )
-    return make_algorithm(config, layers, choices, seed)
+    return make_algorithm(config, genes or (choices,) * layers, seed)
 
 
 def score(genomes: list[Genome], limit: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
@@ -121,6 +130,18 @@ def test_no_genome_is_asked_twice_and_all_are_valid(name: str) -> None:
     assert len(asked) == len(set(asked)) == 30 * POPULATION
     assert all(len(genome) == LAYERS and set(genome) <= set(range(CHOICES)) for genome in asked)
     assert all(type(gene) is int for genome in asked for gene in genome)
+
+
+@every_algorithm
+def test_genes_may_differ_in_how_many_values_they_have(name: str) -> None:
+    genes = (2, 7, 1, 3, 5, 4)
+    algorithm = make(name, genes=genes)
+    advance(algorithm, 6)
+    proposed = algorithm._propose(3000)
+    assert [sorted(set(column)) for column in proposed.T.tolist()] == [list(range(count)) for count in genes]
+    asked = [genome for generation in advance(make(name, genes=genes), 75) for genome in generation]
+    assert len(asked) == len(set(asked)) == prod(genes)
+    assert [sorted(set(column)) for column in zip(*asked, strict=True)] == [list(range(count)) for count in genes]
 
 
 @every_algorithm
