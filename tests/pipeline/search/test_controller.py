@@ -74,7 +74,7 @@ def test_open_genes_change_and_closed_ones_stay() -> None:
 
 def test_a_controller_stays_among_the_values_that_each_gene_has() -> None:
     counts = (2, 5, 1, 3)
-    controller = Controller(counts, ControllerConfig(hidden=16, lr=0.02), seed=0)
+    controller = Controller(counts, ControllerConfig(hidden=16), seed=0)
     rng = np.random.default_rng(0)
     for _ in range(5):
         chosen = controller.propose(np.full((400, 4), controller.none), np.ones((400, 4), dtype=bool), rng)
