@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+    Strict,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from .text import hide
 
@@ -52,3 +61,28 @@ Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_one_
 
 Secret = Annotated[SecretStr, AfterValidator(_never_shown)]
 """The URL of a database: never printed, never written."""
+
+
+class OneOf:
+    """Marks a text that must be one of these names: as a `Literal`, of a list that is not known to the type checker.
+
+    Args:
+        names: asked anew for each text, in the order in which they are shown.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = names
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic validates with."""
+        return core_schema.no_info_before_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """What the text is in a JSON schema."""
+        return {"enum": list(self.names), "type": "string"}
+
+    def _known(self, value: Any) -> Any:
+        if isinstance(value, str) and value in self.names:
+            return value
+        *first, last = (f"'{name}'" for name in self.names)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}" if first else last})

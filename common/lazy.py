@@ -17,14 +17,7 @@ def lazy_names(package: str, file: str) -> Callable[[str], Any]:
         package: its `__name__`.
         file: its `__file__`.
     """
-    homes = {
-        alias.asname or alias.name: ("." * node.level + (node.module or ""), alias.name)
-        for block in ast.parse(Path(file).read_text(encoding="utf-8")).body
-        if isinstance(block, ast.If)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    homes = imported_for_types(file)
 
     def find(name: str) -> Any:
         if name not in homes:
@@ -35,3 +28,19 @@ def lazy_names(package: str, file: str) -> Callable[[str], Any]:
         return value
 
     return find
+
+
+def imported_for_types(file: str) -> dict[str, tuple[str, str]]:
+    """What a module imports below `if TYPE_CHECKING:`: by its name there, the module it comes from and its name there.
+
+    Args:
+        file: its `__file__`.
+    """
+    return {
+        alias.asname or alias.name: ("." * node.level + (node.module or ""), alias.name)
+        for block in ast.parse(Path(file).read_text(encoding="utf-8")).body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }

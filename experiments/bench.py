@@ -16,7 +16,7 @@ from ..pipeline.console import console
 from ..pipeline.runs.provenance import machine
 from ..pipeline.search.algorithms.nsga2 import NSGA2
 from ..pipeline.search.costs import space_costs
-from ..pipeline.supernet.sampling import StrictFairSampling
+from ..pipeline.supernet.sampling.strict import StrictFairSampling
 from ..pipeline.supernet.step import accumulate_gradients
 
 RESOLUTION, WIDTH, BATCH, CLASSES = 48, 0.5, 128, 10
@@ -37,7 +37,7 @@ def main() -> None:
 def fair_step() -> Row:
     """A fair step in channels_last beside the default layout; interleaved, the minimum counts."""
     space = get_space("b").scaled(WIDTH)
-    paths = StrictFairSampling(len(space.layers), len(space.choices), 0).sample()
+    paths = StrictFairSampling(space.genes, 0).sample()
     labels = torch.randint(CLASSES, (BATCH,))
 
     def step(layout: torch.memory_format) -> Callable[[], object]:
@@ -68,7 +68,7 @@ def search_overhead() -> Row:
     generations, population = 20, 64
 
     def evolve() -> None:
-        algorithm = NSGA2(19, 6, population, seed=0)
+        algorithm = NSGA2((6,) * 19, population, seed=0)
         rng = np.random.default_rng(0)
         for _ in range(generations):
             genomes = algorithm.ask()

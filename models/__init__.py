@@ -7,17 +7,12 @@ with `timm.create_model`, at once or as soon as timm is imported.
 from typing import TYPE_CHECKING
 
 from ..common.lazy import lazy_names
-from . import benchmark_spaces  # noqa: F401  (fills in BENCHMARKS)
 from .registration import register_with_timm
 
 if TYPE_CHECKING:
-    from .aligned_init import align_choices
-    from .any_supernet import AnySupernet, build_supernet
-    from .benchmark_spaces import BenchmarkSpace, MacroSpace, NasBench201Space
-    from .benchmark_supernets import MacroSupernet, NasBench201Supernet
+    from .architecture import Architecture
     from .blocks import Block, Cost
     from .counting import multiply_adds
-    from .fairnas import PUBLISHED
     from .foreign import (
         build_any_network,
         check_classifier,
@@ -29,19 +24,19 @@ if TYPE_CHECKING:
     )
     from .foreign_digest import network_digest, seeded
     from .network_names import AnyNetwork, TimmModel, UserModel, parse_any_network, parse_network
-    from .networks import build_network
-    from .search_space import (
-        BENCHMARKS,
-        Architecture,
-        Choice,
-        Layer,
-        SearchSpace,
-        Space,
-        any_space,
-        get_space,
-        list_spaces,
-    )
-    from .supernet import LayeredSupernet, Path, Supernet
+    from .spaces.benchmark import BenchmarkSpace
+    from .spaces.macro import MacroSpace
+    from .spaces.macro_supernet import MacroSupernet
+    from .spaces.mobile.aligned_init import align_choices
+    from .spaces.mobile.networks import build_network
+    from .spaces.mobile.published import PUBLISHED
+    from .spaces.mobile.space import Choice, Layer, SearchSpace
+    from .spaces.mobile.supernet import Supernet
+    from .spaces.nasbench201 import NasBench201Space
+    from .spaces.nasbench201_supernet import NasBench201Supernet
+    from .spaces.registry import BENCHMARKS, any_space, get_space, list_spaces
+    from .spaces.space import Space
+    from .supernet import AnySupernet, LayeredSupernet, Path, build_supernet
     from .task import Task
 
 __all__ = [

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .architecture import Architecture
 from .network_names import AnyNetwork, TimmModel, UserModel
-from .networks import build_network, initialise_classifier
-from .search_space import Architecture
+from .spaces.mobile.networks import build_network, initialise_classifier
 
 
 def build_any_network(source: AnyNetwork, *, width: float = 1.0, **kwargs: Any) -> nn.Module:

@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..common.text import plain
-from .fairnas import PUBLISHED
-from .search_space import BENCHMARKS, Architecture, list_spaces
+from .architecture import Architecture
+from .spaces.mobile.published import PUBLISHED
+from .spaces.registry import BENCHMARKS, MOBILE
 
 _LONGEST = 60  # of a name that is shown in an error
 
@@ -50,7 +51,7 @@ def parse_any_network(text: str) -> AnyNetwork:
         ValueError: none of these.
     """
     space, colon, rest = text.partition(":")
-    if text in PUBLISHED or (colon and space in (*list_spaces(), *BENCHMARKS)):
+    if text in PUBLISHED or (colon and (space in MOBILE or space in BENCHMARKS)):
         return parse_network(text)
     if colon and space != "timm":
         return _users(space, rest)

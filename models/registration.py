@@ -9,7 +9,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-_NETWORKS = f"{__package__}.networks"  # registers them when it is imported
+_NETWORKS = f"{__package__}.spaces.mobile.networks"  # registers them when it is imported
 
 
 def register_with_timm() -> None:

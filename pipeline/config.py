@@ -16,7 +16,7 @@ from ..common.names import safe_name
 from ..common.reading import parse_yaml, read_yaml
 from ..common.settings import Section
 from ..common.text import plain
-from ..models import BENCHMARKS, NasBench201Space, Space, any_space
+from ..models import BENCHMARKS, Space, any_space
 from .data.settings import DataConfig
 from .errors import UserError
 from .explaining import explain, may_be_secret, nearest
@@ -63,11 +63,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _images_fit_the_space(self) -> Config:
-        if self.space not in BENCHMARKS and min(self.proxy.resolution, self.deploy.resolution) < 32:
-            raise ValueError(f"space {self.space} halves its input five times: resolutions must be at least 32")
-        if self.proxy.cells is not None and self.space != NasBench201Space.name:
-            raise ValueError(f"proxy.cells is for space {NasBench201Space.name}, not for {self.space}")
-        if self.space in BENCHMARKS and self.supernet.init == "aligned":
+        space = any_space(self.space)
+        space.check_resolution(min(self.proxy.resolution, self.deploy.resolution))
+        if self.proxy.cells is not None and not space.can_be_shortened:
+            able = ", ".join(name for name, other in BENCHMARKS.items() if other.can_be_shortened)
+            raise ValueError(f"proxy.cells is for space {able}, not for {self.space}")
+        if self.supernet.init == "aligned" and not space.has_aligned_init:
             raise ValueError(f"supernet.init=aligned is for mobile spaces, not for {self.space}")
         return self
 
@@ -94,7 +95,7 @@ class Config(Section):
     def proxy_space(self) -> Space:
         """The search space as the supernet is trained in it."""
         space = any_space(self.space).scaled(self.proxy.width)
-        return space.shortened(self.proxy.cells) if isinstance(space, NasBench201Space) and self.proxy.cells else space
+        return space.shortened(self.proxy.cells) if self.proxy.cells else space
 
     def to_yaml(self) -> str:
         """The whole configuration, resolved."""

@@ -67,7 +67,7 @@ def search_table(
     Returns:
         After each generation: the hypervolume found, as a share of the true one, and the best accuracy.
     """
-    algorithm = make_algorithm(settings, task.layers, task.choices, seed)
+    algorithm = make_algorithm(settings, task.genes, seed)
     generations: list[np.ndarray] = []
     for _ in range(evaluations // settings.population):
         genomes = algorithm.ask()

@@ -25,14 +25,12 @@ class TabularTask:
     Attributes:
         objectives: `[n, k]`, minimised; accuracy, as its negative, is the first.
         row_of: place of a genome in them.
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
     """
 
     objectives: np.ndarray
     row_of: dict[Genome, int]
-    layers: int
-    choices: int
+    genes: tuple[int, ...]
 
     @cached_property
     def front(self) -> np.ndarray:
@@ -81,7 +79,7 @@ def read_nasbench201(folder: Path, accuracy: str, device: str) -> TabularTask:
     if len(set(genomes)) != choices**layers or not np.isfinite(values).all():
         raise UserError(f"{folder / TRUTH} does not hold all {choices**layers:,} architectures of the space")
     objectives = values * np.array([-0.01, 1, 1, 1])
-    return TabularTask(objectives, {genome: row for row, genome in enumerate(genomes)}, layers, choices)
+    return TabularTask(objectives, {genome: row for row, genome in enumerate(genomes)}, (choices,) * layers)
 
 
 def _read(path: Path) -> list[dict[str, str]]:

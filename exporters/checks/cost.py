@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ...models import get_space
-from ...models.networks import parse_network
+from ...models.network_names import parse_network
 from ..passport.passport import PASSPORT
 from .findings import Finding, failed, ok
 

@@ -140,8 +140,10 @@ def models(
     from ...models import PUBLISHED, get_space, list_spaces
 
     networks = dict(PUBLISHED)
-    for space in list_spaces():
-        networks |= {f"{space}-all-{choice}": get_space(space).uniform(choice) for choice in ("E3K3", "E6K7")}
+    for name in list_spaces():
+        space = get_space(name)
+        by_size = sorted(space.choices, key=lambda choice: space.cost(space.uniform(str(choice))).madds)
+        networks |= {f"{name}-all-{choice}": space.uniform(str(choice)) for choice in (by_size[0], by_size[-1])}
     rows: list[dict[str, Any]] = []
     for name, architecture in networks.items():
         cost = get_space(architecture.space).cost(architecture, resolution, classes)

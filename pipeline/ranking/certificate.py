@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...common.files import write_atomic, write_json
-from ...models import AnySupernet, Architecture, NasBench201Space, any_space
+from ...models import AnySupernet, Architecture, any_space
 from ..config import Config
 from ..data import Dataset
 from ..runs.run import Workspace
@@ -114,10 +114,9 @@ def accuracy_gap(scores: np.ndarray, truth: np.ndarray) -> dict[str, float | lis
 
 def _subsets(architectures: Sequence[Architecture], truth: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Parts that are harder to rank than the whole, as masks: a high tau may come from easy pairs alone."""
-    parts = [("better half", truth >= np.median(truth))]
     space = any_space(architectures[0].space)
-    if isinstance(space, NasBench201Space):
-        parts.append(("connected", np.array([space.is_connected(architecture) for architecture in architectures])))
+    connected = np.array([space.is_connected(architecture) for architecture in architectures])
+    parts = [("better half", truth >= np.median(truth)), ("connected", connected)]
     return [(name, part) for name, part in parts if _FEWEST <= part.sum() < len(truth)]
 
 

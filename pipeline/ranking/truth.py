@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common.files import sha256_file, sha256_json
-from ...models import Architecture, BenchmarkSpace, Space
+from ...models import Architecture, Space
 from ..errors import UserError
 
 # Read without being named, in this order; a benchmark's other columns have to be asked for.
@@ -97,9 +97,7 @@ def truth_of_trained(results: Sequence[Mapping[str, Any]], batch_size: int, imag
 
 def _architecture(text: str, column: str, space: Space, where: str) -> Architecture:
     try:
-        if column == "arch" and isinstance(space, BenchmarkSpace):
-            return space.from_digits(text)
-        architecture = Architecture.parse(text)
+        architecture = space.from_table(text) if column == "arch" else Architecture.parse(text)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
     if architecture.space != space.name or architecture.se_ratio:

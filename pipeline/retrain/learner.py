@@ -11,14 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...exporters.errors import in_one_line
-from ...models import (
-    AnyNetwork,
-    Architecture,
-    build_any_network,
-    check_classifier,
-    main_output,
-    seeded,
-)
+from ...models import AnyNetwork, Architecture, build_any_network, check_classifier, main_output, seeded
 from ..config import Config
 from ..data import Dataset, batches_per_epoch, train_batches
 from ..errors import UserError

@@ -17,15 +17,7 @@ from torch import Tensor, nn
 
 from ...common.files import write_atomic, write_json
 from ...exporters.litert.quiet import output_as_remarks
-from ...models import (
-    AnyNetwork,
-    Architecture,
-    Supernet,
-    UserModel,
-    network_digest,
-    parse_any_network,
-    seeded,
-)
+from ...models import AnyNetwork, Architecture, Supernet, UserModel, network_digest, parse_any_network, seeded
 from .. import distributed
 from ..config import Config
 from ..console import console, progress_bar

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models import SearchSpace
+from ...models.genes import draw_values
 from ..errors import UserError
 from .limits import relation
 from .quantities import COSTS
@@ -79,7 +80,7 @@ def resolve(constraints: Sequence[Constraint], space: SearchSpace, costs: SpaceC
     from .choice_program import largest, solve  # scipy is not needed to read constraints
 
     rng = np.random.default_rng(0)
-    sample = rng.integers(len(space.choices), size=(1001, len(space.layers)))
+    sample = draw_values(space.genes, rng, 1001)
     table: list[Satisfiability] = []
     for constraint in constraints:
         if constraint.quantity not in COSTS:

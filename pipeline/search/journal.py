@@ -27,20 +27,19 @@ class ScoreJournal:
     Args:
         path: the file.
         owner: whose search it is.
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
 
     Attributes:
         scores: all that are sound, in the order in which they were asked for.
         damage: why others, which were there, are not; None where there were none.
     """
 
-    def __init__(self, path: Path, owner: str, layers: int, choices: int) -> None:
+    def __init__(self, path: Path, owner: str, genes: Sequence[int]) -> None:
         self._lines = DigestedLines(path, owner)
         self.damage = self._lines.damage
         self.scores: list[Score] = []
         for number, line in enumerate(self._lines.lines, start=1):
-            score = _read(line, layers, choices)
+            score = _read(line, genes)
             if score is None:
                 self.damage = f"holds no score in line {number}"
                 self._lines.keep(number - 1)
@@ -67,10 +66,12 @@ class ScoreJournal:
             self.scores = self.scores[:count]
 
 
-def _read(line: str, layers: int, choices: int) -> Score | None:
+def _read(line: str, genes: Sequence[int]) -> Score | None:
     try:
         genome, generation, accuracy = parse_json(line, "a line")
-        is_genome = [type(gene) is int and 0 <= gene < choices for gene in genome] == [True] * layers
+        is_genome = len(genome) == len(genes) and all(
+            type(value) is int and 0 <= value < count for value, count in zip(genome, genes, strict=True)
+        )
         is_share = type(accuracy) in (int, float) and 0.0 <= accuracy <= 1.0
         if is_genome and type(generation) is int and generation >= 0 and is_share:
             return Score(tuple(genome), generation, float(accuracy))

@@ -38,7 +38,7 @@ def search_locally(problem: Problem, folder: Path, bar: Bar, owner: str = "") ->
     Raises:
         UserError: a file there cannot be written.
     """
-    journal = ScoreJournal(folder / _SCORES, owner, len(problem.space.layers), len(problem.space.choices))
+    journal = ScoreJournal(folder / _SCORES, owner, problem.space.genes)
     algorithm, archive = problem.algorithm(), problem.archive()
     done, told = _load_state(folder / _STATE, owner, algorithm, journal)
     if told is None:  # what the algorithm made of the scores can be worked out again

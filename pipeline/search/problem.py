@@ -41,7 +41,7 @@ class Problem:
 
     def algorithm(self) -> Algorithm:
         """A fresh search algorithm."""
-        return make_algorithm(self.settings, len(self.space.layers), len(self.space.choices), self.seed, self.limits)
+        return make_algorithm(self.settings, self.space.genes, self.seed, self.limits)
 
     def archive(self) -> Archive:
         """An empty archive."""

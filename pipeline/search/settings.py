@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ...common.kinds import Number, Secret, Text, Whole
+from ...common.kinds import Number, OneOf, Secret, Text, Whole
 from ...common.settings import Section
 from .algorithm_settings import HierarchicalMutationConfig, MnasNetConfig, RegularizedEvolutionConfig
+from .algorithms import ALGORITHMS
 from .constraints import Constraint
 from .quantities import Quantity
 
@@ -16,7 +17,7 @@ from .quantities import Quantity
 class SearchConfig(Section):
     """Search over the architectures of the space."""
 
-    algorithm: Literal["nsga2-reinforced", "nsga2", "random", "mnasnet", "regularized-evolution"] = "nsga2-reinforced"
+    algorithm: Annotated[str, OneOf(ALGORITHMS)] = "nsga2-reinforced"
     population: Whole = Field(default=64, ge=4, le=100_000)
     generations: Whole = Field(ge=1, le=1_000_000)
     objectives: dict[Quantity, Literal["maximize", "minimize"]] = Field(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...common.reading import read_object
-from ...models import Architecture, SearchSpace, Task
+from ...models import Architecture, Task
 from ..data import load_dataset
 from ..errors import UserError
 from ..ranking import TRUTH_PREFIX, certificate
@@ -30,7 +30,7 @@ def run(context: Context, table: Path | None = None, column: str | None = None) 
     """
     config, settings, space = context.config, context.config.rank, context.proxy_space
     truth = read_truth(table, column, space) if table else None
-    if truth is None and not isinstance(space, SearchSpace):
+    if truth is None and not space.is_deployable:
         raise UserError(f"networks of space {space.name} are not trained here: add --truth FILE, the benchmark's table")
     candidates = list(truth.accuracies) if truth else random_pool(space, settings.seed)
     chosen = choose(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ...common.kinds import Number, Switch, Whole
+from ...common.kinds import Number, OneOf, Switch, Whole
 from ...common.settings import Section
 from ..data.settings import Augment
+from .sampling import SAMPLINGS
 
 
 class SupernetConfig(Section):
     """Supernet training, under strict fairness (FairNAS, Algorithm 1) unless another sampling is named."""
 
-    sampling: Literal[
-        "strict", "expectation", "expectation-scaled", "spos", "one-shot", "proportional", "independent"
-    ] = Field(default="strict", description="which paths an update trains")
+    sampling: Annotated[str, OneOf(SAMPLINGS)] = Field(default="strict", description="which paths an update trains")
     expectation_passes: Whole = Field(
         default=6, ge=1, le=1000, description="k: passes per update of the expectation samplings"
     )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...common.files import write_atomic, write_json
-from ...models import AnySupernet, LayeredSupernet
+from ...models import AnySupernet
 from ..data import ImageSet, eval_batches
 from ..runs.run import Workspace
 from ..training.shared import to_device, training_device
@@ -47,7 +46,7 @@ def compare_blocks(
     """
     device = training_device()
     # Statistics of a supernet mix all paths; those of the batch are the ones that a path alone would have.
-    model = cast(Any, to_device(copy.deepcopy(supernet), device).train())
+    model = cast(AnySupernet, to_device(copy.deepcopy(supernet), device).train())
     images = images.subset(torch.linspace(0, len(images) - 1, min(count, len(images))).long())
     batch = next(iter(eval_batches(images, batch_size=len(images), resolution=resolution)))[0].to(device)
     rng = np.random.default_rng(seed)
@@ -55,7 +54,7 @@ def compare_blocks(
     picture = b""
     with torch.inference_mode():
         for _ in range(paths):
-            outputs = _candidates(model, batch, supernet.space.sample(rng).choices)
+            outputs = model.candidates(batch, supernet.space.sample(rng).choices)
             for layer, features in enumerate(outputs):
                 if layer == len(sums):
                     sums.append([])
@@ -63,12 +62,12 @@ def compare_blocks(
                 if not picture:
                     picture = _picture(features)
     layers = [torch.stack(matrices).nanmean(0) for matrices in sums]
-    space = supernet.space
+    where, names = supernet.places
     summary = {
-        "choices": [str(choice) for choice in space.choices],
+        "choices": [str(choice) for choice in supernet.space.choices],
         "layers": [[[_rounded(value) for value in row] for row in matrix.tolist()] for matrix in layers],
-        "where": "layer" if isinstance(supernet, LayeredSupernet) else "edge of the first cell",
-        "names": [str(i + 1) if isinstance(supernet, LayeredSupernet) else str(x) for i, x in enumerate(space.layers)],
+        "where": where,
+        "names": names,
         "images": len(images),
         "paths": paths,
     }
@@ -91,27 +90,6 @@ def cosine_similarity(features: Tensor) -> Tensor:
     lengths = vectors.norm(dim=2, keepdim=True)
     directions = torch.where(lengths > 0, vectors / lengths, torch.nan)
     return torch.einsum("icx,jcx->ijc", directions, directions).nanmean(2).clamp(-1, 1)
-
-
-def _candidates(supernet: Any, batch: Tensor, path: Sequence[int]) -> Iterator[Tensor]:
-    """What each layer's candidates make of the same input, `[m, B, C, H, W]`, where a path brought the images there."""
-    features = supernet.stem(batch)
-    if isinstance(supernet, LayeredSupernet):
-        for candidates, choice in zip(supernet.layers, path, strict=True):
-            outputs = _outputs(candidates, features)
-            yield outputs
-            features = outputs[choice]
-        return
-    cell = supernet.cells[0]
-    nodes = {0: features}
-    for (start, end), candidates, choice in zip(cell.ends, cell.edges, path, strict=True):
-        outputs = _outputs(candidates, nodes[start])
-        yield outputs
-        nodes[end] = nodes[end] + outputs[choice] if end in nodes else outputs[choice]
-
-
-def _outputs(candidates: nn.Module, features: Tensor) -> Tensor:
-    return torch.stack([candidate(features) for candidate in cast(nn.ModuleList, candidates)])
 
 
 def _picture(features: Tensor) -> bytes:

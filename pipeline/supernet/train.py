@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
@@ -22,7 +23,8 @@ from ..training.diverged import Watch
 from ..training.saved_state import is_finite
 from ..training.schedule import make_scheduler
 from ..training.shared import Metrics, are_rows, autocast, to_device, training_device
-from .sampling import FairnessLedger, make_sampling
+from .sampling import make_sampling
+from .sampling.ledger import FairnessLedger
 from .step import Batch, SampledPath, accumulate_gradients
 
 VERSION = 2
@@ -57,15 +59,15 @@ class _Training:
         torch.manual_seed(config.seed)
         self.space = space
         self.supernet = build_supernet(space, num_classes=len(dataset.classes))
-        if self.settings.init == "aligned" and isinstance(self.supernet, Supernet):
-            align_choices(self.supernet)
+        if self.settings.init == "aligned" and space.has_aligned_init:
+            align_choices(cast(Supernet, self.supernet))
         to_device(self.supernet, self.device)
         self.batches_per_epoch = batches_per_epoch(len(dataset.train), self.settings.batch_size)
-        passes_per_epoch = self.batches_per_epoch * len(space.choices)
+        passes_per_epoch = self.batches_per_epoch * math.lcm(*space.genes)
         self.sampling = make_sampling(
             self.settings, space, len(dataset.classes), config.seed, self.settings.epochs * passes_per_epoch
         )
-        self.ledger = FairnessLedger(len(space.layers), len(space.choices))
+        self.ledger = FairnessLedger(space.genes)
         self.optimizer = torch.optim.SGD(
             self.supernet.parameters(),
             lr=self.settings.lr * self.sampling.lr_factor,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fairnas.models import (
+    BENCHMARKS,
     Architecture,
     BenchmarkSpace,
     LayeredSupernet,
@@ -53,7 +54,7 @@ def test_counts_equal_the_benchmarks_own(name: str, digits: str, expected: tuple
     assert expected[1] in (None, cost.madds)
 
 
-@pytest.mark.parametrize("name", ["macro", "nasbench201"])
+@pytest.mark.parametrize("name", BENCHMARKS)
 @pytest.mark.parametrize("width", [1.0, 0.5])
 def test_what_a_path_trains_is_what_its_network_has(name: str, width: float) -> None:
     """A path's gradient reaches as many weights as the arithmetic counts, and each of its convolutions runs once."""
@@ -117,7 +118,7 @@ def test_a_disconnected_network_still_answers_and_learns_its_bias() -> None:
     assert bias.grad is not None
 
 
-@pytest.mark.parametrize("name", ["macro", "nasbench201"])
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_set_of_choices_is_the_mean_of_their_outputs(name: str) -> None:
     place = space(name)
     supernet = build_supernet(place, num_classes=3).train()
@@ -142,7 +143,7 @@ def test_the_mean_over_a_layer_equals_the_mean_by_hand() -> None:
     assert torch.allclose(supernet(images, path), supernet.head(features), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["macro", "nasbench201"])
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_texts_round_trip(name: str) -> None:
     rng = np.random.default_rng(3)
     for architecture in (space(name).sample(rng) for _ in range(50)):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fairnas.models import SearchSpace, Supernet, build_network, get_space
+from fairnas.models import SearchSpace, Supernet, build_network, get_space, list_spaces
 from torch import nn
 
 
-@pytest.fixture(scope="module", params=["a", "b"])
+@pytest.fixture(scope="module", params=list_spaces())
 def supernet(request: pytest.FixtureRequest) -> Supernet:
+    return uneven_supernet(request.param)
+
+
+def uneven_supernet(space: str) -> Supernet:
     """At a quarter of the width, with batch-norm statistics and affine weights that differ everywhere."""
     torch.manual_seed(0)
-    supernet = Supernet(get_space(request.param).scaled(0.25), num_classes=10)
+    supernet = Supernet(get_space(space).scaled(0.25), num_classes=10)
     for module in supernet.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -41,7 +45,7 @@ def test_a_path_equals_the_stand_alone_network(supernet: Supernet) -> None:
 def test_paths_differ_in_one_layer_only_where_their_choices_do(supernet: Supernet) -> None:
     space = supernet.space
     first = space.uniform(0)
-    second = space.architecture([0] * (len(space.layers) - 1) + [5])
+    second = space.architecture([0] * (len(space.layers) - 1) + [len(space.choices) - 1])
     one, other = supernet.path_state_dict(first), supernet.path_state_dict(second)
     stage, place = max((int(key.split(".")[1]), int(key.split(".")[2])) for key in one if key.startswith("blocks."))
     for key in one:
@@ -51,12 +55,12 @@ def test_paths_differ_in_one_layer_only_where_their_choices_do(supernet: Superne
 
 def test_a_supernet_holds_every_choice_once_and_the_fixed_parts_once(supernet: Supernet) -> None:
     space = supernet.space
-    blocks = [space.blocks(space.uniform(index), 32, 10) for index in range(6)]
+    blocks = [space.blocks(space.uniform(index), 32, 10) for index in range(len(space.choices))]
     fixed = sum(block.cost.params for block in (*blocks[0][:2], *blocks[0][-2:]))
     choices = sum(network[2 + layer].cost.params for network in blocks for layer in range(len(space.layers)))
     assert sum(parameter.numel() for parameter in supernet.parameters()) == fixed + choices
     assert sum(parameter.numel() for parameter in supernet.shared_parameters()) == fixed
-    assert len({id(module) for layer in supernet.layers for module in layer.children()}) == 6 * len(space.layers)
+    assert len({id(module) for layer in supernet.layers for module in layer.children()}) == sum(space.genes)
 
 
 @pytest.mark.parametrize(("name", "millions"), [("a", 10.44), ("b", 15.99)])

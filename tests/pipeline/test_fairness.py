@@ -15,7 +15,8 @@ from fairnas.models import Supernet, get_space
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.data import Augment, load_dataset, train_batches
 from fairnas.pipeline.runs.run import Workspace
-from fairnas.pipeline.supernet.sampling import FairnessLedger, StrictFairSampling
+from fairnas.pipeline.supernet.sampling.ledger import FairnessLedger
+from fairnas.pipeline.supernet.sampling.strict import StrictFairSampling
 from fairnas.pipeline.supernet.step import SampledPath, accumulate_gradients
 from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file
@@ -59,7 +60,7 @@ def test_a_step_adds_up_single_path_gradients(
     images, labels = digits(batch_size=8)
     images = images.to(dtype)
     layers = len(supernet.space.layers)
-    paths = StrictFairSampling(layers, M, seed=3).sample()
+    paths = StrictFairSampling((M,) * layers, seed=3).sample()
     # Before the step: batch norm's running statistics move with every path, single or not.
     single = single_path_gradients(supernet, images, labels, paths)
 
@@ -98,7 +99,7 @@ def test_a_step_adds_up_single_path_gradients(
 
 def test_choice_blocks_do_not_depend_on_how_shared_gradients_are_scaled() -> None:
     images, labels = digits(batch_size=4)
-    paths = StrictFairSampling(16, M, seed=0).sample()
+    paths = StrictFairSampling((M,) * 16, seed=0).sample()
     gradients = {}
     for shared in ("sum", "mean"):
         torch.manual_seed(0)
@@ -115,7 +116,7 @@ def test_choice_blocks_do_not_depend_on_how_shared_gradients_are_scaled() -> Non
 
 def test_the_loss_of_a_step_is_the_mean_over_its_paths() -> None:
     images, labels = digits(batch_size=4)
-    paths = StrictFairSampling(16, M, seed=0).sample()
+    paths = StrictFairSampling((M,) * 16, seed=0).sample()
     torch.manual_seed(0)
     supernet = Supernet(get_space("a").scaled(0.25), num_classes=10)
     expected = np.mean([functional.cross_entropy(supernet(images, path), labels).item() for path in paths])
@@ -130,7 +131,7 @@ def test_training_makes_one_update_per_step_of_m_passes(tmp_path: Path) -> None:
     space = get_space("b").scaled(0.25)
     torch.manual_seed(config.seed)
     start = Supernet(space, num_classes=10)
-    paths = StrictFairSampling(19, M, config.seed).sample()
+    paths = StrictFairSampling((M,) * 19, config.seed).sample()
     augment = config.supernet.augment
     (images, labels), *more = train_batches(
         data.train, batch_size=1024, resolution=32, augment=augment, seed=config.seed, epoch=0
@@ -166,7 +167,7 @@ def test_the_ledger_of_a_run_is_equal_after_every_step(tmp_path: Path) -> None:
 
 
 def test_the_ledger_is_equal_after_every_step_and_notices_when_it_is_not() -> None:
-    sampler, ledger = StrictFairSampling(19, M, seed=0), FairnessLedger(19, M)
+    sampler, ledger = StrictFairSampling((M,) * 19, seed=0), FairnessLedger((M,) * 19)
     for step in range(1, 501):
         ledger.record(sampler.sample())
         assert (ledger.counts == step).all()
@@ -185,9 +186,9 @@ def test_the_ledger_is_equal_after_every_step_and_notices_when_it_is_not() -> No
 
 
 def test_the_ledger_goes_on_from_its_state() -> None:
-    sampler, ledger = StrictFairSampling(16, M, seed=0), FairnessLedger(16, M)
+    sampler, ledger = StrictFairSampling((M,) * 16, seed=0), FairnessLedger((M,) * 16)
     ledger.record(sampler.sample())
-    copy = FairnessLedger(16, M)
+    copy = FairnessLedger((M,) * 16)
     copy.load_state(json.loads(json.dumps(ledger.state())))
     for each in (ledger, copy):
         each.record(np.tile(np.arange(M), (16, 1)).T.tolist())
@@ -198,7 +199,7 @@ def test_the_ledger_goes_on_from_its_state() -> None:
 @pytest.fixture(scope="module")
 def draws() -> np.ndarray:
     """The paths of 6,000 steps: `[step, path, layer]`."""
-    sampler = StrictFairSampling(19, M, seed=2024)
+    sampler = StrictFairSampling((M,) * 19, seed=2024)
     return np.stack([np.array(sampler.sample()) for _ in range(6000)])
 
 
@@ -247,11 +248,11 @@ def test_steps_are_independent_of_each_other(draws: np.ndarray) -> None:
 
 
 def test_a_sampler_goes_on_from_its_state() -> None:
-    sampler = StrictFairSampling(19, M, seed=5)
+    sampler = StrictFairSampling((M,) * 19, seed=5)
     sampler.sample()
-    copy = StrictFairSampling(19, M, seed=6)
+    copy = StrictFairSampling((M,) * 19, seed=6)
     copy.load_state(json.loads(json.dumps(sampler.state())))
     for _ in range(5):
         assert copy.sample() == sampler.sample()
-    again = StrictFairSampling(19, M, seed=5)
-    assert again.sample() != StrictFairSampling(19, M, seed=6).sample()
+    again = StrictFairSampling((M,) * 19, seed=5)
+    assert again.sample() != StrictFairSampling((M,) * 19, seed=6).sample()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,13 +15,14 @@ from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset, load_dataset
 from fairnas.pipeline.errors import Paused
 from fairnas.pipeline.runs.run import Workspace
-from fairnas.pipeline.supernet.sampling import Sampling, make_sampling
+from fairnas.pipeline.supernet.sampling import SAMPLINGS, make_sampling
+from fairnas.pipeline.supernet.sampling.interface import Sampling
 from fairnas.pipeline.supernet.settings import SupernetConfig
 from fairnas.pipeline.supernet.step import SampledPath
 from fairnas.pipeline.supernet.train import train_supernet
 from safetensors.torch import load_file
 
-NAMES = get_args(SupernetConfig.model_fields["sampling"].annotation)
+NAMES = list(SAMPLINGS)
 BUDGET = 6000
 
 
@@ -50,11 +50,11 @@ def test_paths_have_a_valid_choice_in_every_layer(name: str, space: str) -> None
     for _ in range(20):
         for path in drawn.sample():
             assert len(path) == len(place.layers)
-            for choice in path:
+            for choice, count in zip(path, place.genes, strict=True):
                 chosen = [choice] if isinstance(choice, int) else list(choice)
                 assert chosen
                 assert sorted(set(chosen)) == chosen
-                assert set(chosen) <= set(range(len(place.choices)))
+                assert set(chosen) <= set(range(count))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -23,7 +23,7 @@ class Proposals:
     """What the controller was shown and answered, one row per genome.
 
     Attributes:
-        present: `[n, layers]`, the genome before; `choices` stands for a gene that had no value.
+        present: `[n, layers]`, the genome before; `Controller.none` stands for a gene that had no value.
         genes: `[n, layers]`, the genes that were open.
         chosen: `[n, layers]`, the genome after.
         log_probability: `[n, layers]`, of each chosen value under the policy that chose it; 0 for closed genes.
@@ -59,25 +59,28 @@ class Controller:
     An untrained controller proposes all values alike: its last layer starts at zero.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         settings: sizes, and how it is trained.
         seed: of its weights. Proposals use the search's generator.
+
+    Attributes:
+        none: what stands for no value yet.
     """
 
-    def __init__(self, layers: int, choices: int, settings: ControllerConfig, seed: int) -> None:
-        self.layers, self.choices, self.settings = layers, choices, settings
+    def __init__(self, genes: Sequence[int], settings: ControllerConfig, seed: int) -> None:
+        self.none, self.settings = max(genes), settings
         generator = torch.Generator().manual_seed(seed)
-        self.policy = Policy(layers, choices, settings.embedding, settings.hidden, generator)
+        self.policy = Policy(genes, settings.embedding, settings.hidden, generator)
         self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.lr)
         self._baseline: float | None = None
-        self._pending = Proposals.none(layers)
+        self._nothing = Proposals.none(len(genes))
+        self._pending = self._nothing
 
     def propose(self, genomes: np.ndarray, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """New values for the open genes, and remember the proposals until their worth is told.
 
         Args:
-            genomes: `[n, layers]`; the value `choices` stands for none yet.
+            genomes: `[n, layers]`; the value `none` stands for none yet.
             genes: `[n, layers]`, which are open. A value there is replaced by another one, if there is another.
             rng: of the search.
 
@@ -107,7 +110,7 @@ class Controller:
             if genome in reward_of:
                 row_of.setdefault(genome, row)
         proposals = self._pending.rows(list(row_of.values()))
-        self._pending = Proposals.none(self.layers)
+        self._pending = self._nothing
         if row_of:
             self._improve(proposals, np.array([reward_of[genome] for genome in row_of]))
 
@@ -156,11 +159,20 @@ class Controller:
 
 
 class Policy(nn.Module):
-    """The LSTM: reads the gene's place, its value before and the value chosen one gene earlier."""
+    """The LSTM: reads the gene's place, its value before and the value chosen one gene earlier.
 
-    def __init__(self, layers: int, choices: int, embedding: int, hidden: int, generator: torch.Generator) -> None:
+    Args:
+        genes: number of values of each gene; the largest is `choices`, for which there is a probability everywhere.
+        embedding: numbers that stand for a value.
+        hidden: units of the LSTM.
+        generator: of the weights.
+    """
+
+    def __init__(self, genes: Sequence[int], embedding: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
+        layers, choices = len(genes), max(genes)
         self.choices, self.hidden = choices, hidden
+        self._counts = torch.tensor(genes)
         # Built without memory first: PyTorch's own initialisation would draw from, and disturb, the global generator.
         with torch.device("meta"):
             self.place = nn.Embedding(layers, embedding)
@@ -179,8 +191,9 @@ class Policy(nn.Module):
         """Log-probabilities `[n, layers, choices]` of all values, given `chosen` `[n, layers]` before each gene."""
         first = torch.full_like(chosen[:, :1], self.choices)
         previous = torch.cat([first, chosen[:, :-1]], dim=1)
-        hidden, _ = self.lstm(self._inputs(present, genes, previous, torch.arange(present.shape[1])))
-        return self._log_probabilities(hidden, present, genes)
+        places = torch.arange(present.shape[1])
+        hidden, _ = self.lstm(self._inputs(present, genes, previous, places))
+        return self._log_probabilities(hidden, present, genes, places)
 
     def sample(self, present: Tensor, genes: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Draw values gene by gene.
@@ -198,10 +211,10 @@ class Policy(nn.Module):
         previous = torch.full((count, 1), self.choices)
         memory = (torch.zeros(1, count, self.hidden), torch.zeros(1, count, self.hidden))
         for layer in range(layers):
-            here = slice(layer, layer + 1)
-            inputs = self._inputs(present[:, here], genes[:, here], previous, torch.tensor([layer]))
+            here, place = slice(layer, layer + 1), torch.tensor([layer])
+            inputs = self._inputs(present[:, here], genes[:, here], previous, place)
             hidden, memory = self.lstm(inputs, memory)
-            log_probabilities = self._log_probabilities(hidden, present[:, here], genes[:, here])[:, 0]
+            log_probabilities = self._log_probabilities(hidden, present[:, here], genes[:, here], place)[:, 0]
             previous = _draw(log_probabilities, uniform[:, here])
             chosen[:, here], log_probability[:, here] = previous, log_probabilities.gather(1, previous)
         return chosen, log_probability
@@ -210,10 +223,11 @@ class Policy(nn.Module):
         state = present + genes * (self.choices + 1)
         return self.place(places) + self.present(state) + self.previous(previous)
 
-    def _log_probabilities(self, hidden: Tensor, present: Tensor, genes: Tensor) -> Tensor:
-        """An open gene never keeps its value, a closed one always does."""
-        same = present[..., None] == torch.arange(self.choices)
-        allowed = ~same if self.choices > 1 else torch.ones_like(same)
+    def _log_probabilities(self, hidden: Tensor, present: Tensor, genes: Tensor, places: Tensor) -> Tensor:
+        """An open gene never keeps its value, where it has another one; a closed one always does."""
+        values, counts = torch.arange(self.choices), self._counts[places][:, None]
+        same = present[..., None] == values
+        allowed = (values < counts) & (~same | (counts == 1))
         return self.head(hidden).masked_fill(~torch.where(genes[..., None], allowed, same), -1e9).log_softmax(dim=-1)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
+
+from ....models.genes import draw_values
 
 Genome = tuple[int, ...]
 
@@ -22,20 +25,19 @@ class Algorithm(ABC):
     (`results/search_overhead.json`). The search's Optuna study records what happened instead.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         population: genomes per generation.
         seed: decides everything, together with what is told.
     """
 
-    def __init__(self, layers: int, choices: int, population: int, seed: int) -> None:
-        self.layers, self.choices, self.population = layers, choices, population
+    def __init__(self, genes: Sequence[int], population: int, seed: int) -> None:
+        self.genes, self.population = tuple(genes), population
         self._rng = np.random.default_rng(seed)
         self._seen: dict[bytes, None] = {}
 
     def ask(self) -> list[Genome]:
         """The next generation: `population` new genomes, or as many as the space still has."""
-        wanted = min(self.population, self.choices**self.layers - len(self._seen))
+        wanted = min(self.population, prod(self.genes) - len(self._seen))
         asked: list[Genome] = []
         for _ in range(_ROUNDS):
             if len(asked) < wanted:
@@ -61,15 +63,15 @@ class Algorithm(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a saved state, exactly as the algorithm that saved it."""
         self._rng.bit_generator.state = state["rng"]
-        data, size = base64.b64decode(state["seen"], validate=True), len(_key((0,) * self.layers))
+        data, size = base64.b64decode(state["seen"], validate=True), len(_key(self.genes))
         self._seen = {data[start : start + size]: None for start in range(0, len(data), size)}
 
     @abstractmethod
     def _propose(self, count: int) -> np.ndarray:
-        """`count` genomes `[count, layers]` that may have been asked before."""
+        """`count` genomes `[count, genes]` that may have been asked before."""
 
     def _random(self, count: int) -> np.ndarray:
-        return self._rng.integers(self.choices, size=(count, self.layers))
+        return draw_values(self.genes, self._rng, count)
 
     def _take_new(self, proposed: np.ndarray, asked: list[Genome], most: int | None = None) -> None:
         """Add at most `most` of the proposed genomes, those that were never asked before."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import column_of
 from .controller import Controller
 from .interface import Algorithm, Genome
 from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,7 @@ class MnasNetSearch(Algorithm):
     """PPO on the mixed reward.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         population: genomes per generation.
         seed: of the generator.
         controller: writes genomes.
@@ -56,15 +59,14 @@ class MnasNetSearch(Algorithm):
 
     def __init__(
         self,
-        layers: int,
-        choices: int,
+        genes: Sequence[int],
         population: int,
         seed: int,
         controller: Controller,
         reward: MixedReward,
         targets: Sequence[float],
     ) -> None:
-        super().__init__(layers, choices, population, seed)
+        super().__init__(genes, population, seed)
         self.controller, self.reward = controller, reward
         self._targets = np.array(targets, dtype=float)
 
@@ -78,7 +80,7 @@ class MnasNetSearch(Algorithm):
         self.controller.learn(genomes, self.reward(objectives, violations, self._targets))
 
     def _propose(self, count: int) -> np.ndarray:
-        blank = np.full((count, self.layers), self.choices)
+        blank = np.full((count, len(self.genes)), self.controller.none)
         return self.controller.propose(blank, np.ones_like(blank, dtype=bool), self._rng)
 
     def state(self) -> dict[str, Any]:
@@ -90,3 +92,18 @@ class MnasNetSearch(Algorithm):
         super().load_state(state)
         self._targets = unpack(state["targets"])
         self.controller.load_state(state["controller"])
+
+
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> MnasNetSearch:
+    """As `make_algorithm`."""
+    controller = Controller(genes, settings.mnasnet.controller, seed)
+    costs = [quantity for quantity in settings.objectives if quantity != "accuracy"]
+    reward = MixedReward(
+        column_of(settings, "accuracy"),
+        tuple(column_of(settings, quantity) for quantity in costs),
+        tuple(-1.0 if direction == "maximize" else 1.0 for direction in settings.objectives.values()),
+        settings.mnasnet.exponent,
+    )
+    given = {**limits, **settings.mnasnet.targets}
+    targets = [given.get(quantity, np.nan) for quantity in costs]
+    return MnasNetSearch(genes, settings.population, seed, controller, reward, targets)

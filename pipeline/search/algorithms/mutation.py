@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....models.genes import bounds
 from .interface import Genome
 from .rewards import REWARDS
 
@@ -54,13 +55,13 @@ class Mutation(ABC):
 class RandomMutation(Mutation):
     """Each gene takes another value with the same probability, any other value alike."""
 
-    def __init__(self, choices: int, probability: float) -> None:
-        self.choices, self.probability = choices, probability
+    def __init__(self, genes: Sequence[int], probability: float) -> None:
+        self.genes, self.probability = tuple(genes), probability
 
     def mutate(self, children: np.ndarray, survivors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Mutated children `[n, layers]`; some are unchanged."""
         changed = rng.random(children.shape) < self.probability
-        return np.where(changed, other_values(children, self.choices, rng), children)
+        return np.where(changed, other_values(children, self.genes, rng), children)
 
     def learn(
         self, genomes: Sequence[Genome], order: np.ndarray, objectives: np.ndarray, violations: np.ndarray
@@ -83,8 +84,7 @@ class HierarchicalMutation(Mutation):
     open, at least one; then their new values.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         settings: shares of the levels, and the reward.
         gene_probability: chance of each gene to be open.
         controller: proposes values of open genes.
@@ -92,13 +92,12 @@ class HierarchicalMutation(Mutation):
 
     def __init__(
         self,
-        layers: int,
-        choices: int,
+        genes: Sequence[int],
         settings: HierarchicalMutationConfig,
         gene_probability: float,
         controller: Controller,
     ) -> None:
-        self.layers, self.choices = layers, choices
+        self.genes = tuple(genes)
         self.settings, self.gene_probability = settings, gene_probability
         self.controller = controller
         shares = np.array([settings.random, settings.reinforced, settings.prior])
@@ -109,15 +108,15 @@ class HierarchicalMutation(Mutation):
         count = len(children)
         mutated = rng.random(count) < self.settings.ratio
         kind = np.where(mutated, rng.choice(3, size=count, p=self._kinds), -1)
-        genes = open_genes(count, self.layers, self.gene_probability, rng)
-        by_chance = other_values(children, self.choices, rng)
+        opened = open_genes(count, len(self.genes), self.gene_probability, rng)
+        by_chance = other_values(children, self.genes, rng)
         by_prior = self._prior_values(children, survivors, rng)
         mutated_children = children.copy()
         for values, chosen in ((by_chance, kind == 0), (by_prior, kind == 2)):
-            mutated_children = np.where(genes & chosen[:, None], values, mutated_children)
+            mutated_children = np.where(opened & chosen[:, None], values, mutated_children)
         reinforced = np.flatnonzero(kind == 1)
         if len(reinforced):
-            mutated_children[reinforced] = self.controller.propose(children[reinforced], genes[reinforced], rng)
+            mutated_children[reinforced] = self.controller.propose(children[reinforced], opened[reinforced], rng)
         return mutated_children
 
     def learn(
@@ -128,12 +127,13 @@ class HierarchicalMutation(Mutation):
         self.controller.learn(genomes, rewards)
 
     def _prior_values(self, children: np.ndarray, survivors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        values = np.arange(self.choices)
-        weights = 1.0 + (survivors[:, :, None] == values).sum(axis=0)
+        values, counts = np.arange(max(self.genes)), np.array(self.genes)
+        weights = np.where(values < counts[:, None], 1.0 + (survivors[:, :, None] == values).sum(axis=0), 0.0)
         weights = np.where(children[:, :, None] == values, 0.0, weights)
         cumulative = weights.cumsum(axis=-1)
         drawn = rng.random(children.shape) * cumulative[..., -1]
-        return (cumulative <= drawn[..., None]).sum(axis=-1)
+        # Where a gene has a single value nothing has a weight.
+        return np.minimum((cumulative <= drawn[..., None]).sum(axis=-1), counts - 1)
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON values."""
@@ -144,11 +144,17 @@ class HierarchicalMutation(Mutation):
         self.controller.load_state(state["controller"])
 
 
-def other_values(genomes: np.ndarray, choices: int, rng: np.random.Generator) -> np.ndarray:
-    """A value for each gene that is not the one it has, all others alike (the same where there is only one)."""
-    # A shift by 1 .. choices-1 never gives the old value back.
-    shift = rng.integers(1, max(choices, 2), size=genomes.shape)
-    return (genomes + shift) % choices
+def other_values(genomes: np.ndarray, genes: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """A value for each gene that is not the one it has, all others alike (the same where there is only one).
+
+    Args:
+        genomes: `[n, genes]`.
+        genes: number of values of each gene.
+        rng: decides.
+    """
+    # A shift by 1 .. values-1 never gives the old value back.
+    shift = rng.integers(1, bounds([max(count, 2) for count in genes]), size=genomes.shape)
+    return (genomes + shift) % bounds(genes)
 
 
 def open_genes(count: int, layers: int, probability: float, rng: np.random.Generator) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from .fitness import order_by_fitness
 from .interface import Algorithm, Genome
 from .mutation import Mutation, RandomMutation
 from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 class NSGA2(Algorithm):
@@ -20,27 +23,25 @@ class NSGA2(Algorithm):
     violation wins.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         population: genomes per generation.
         seed: of the generator.
         crossover_probability: chance that two parents exchange genes (single point).
-        mutation: what happens to the children; None means each gene changes with probability 1 / layers.
+        mutation: what happens to the children; None means each gene changes with probability 1 / genes.
     """
 
     def __init__(
         self,
-        layers: int,
-        choices: int,
+        genes: Sequence[int],
         population: int,
         seed: int,
         crossover_probability: float = 0.9,
         mutation: Mutation | None = None,
     ) -> None:
-        super().__init__(layers, choices, population, seed)
+        super().__init__(genes, population, seed)
         self.crossover_probability = crossover_probability
-        self.mutation = mutation or RandomMutation(choices, 1 / layers)
-        self._genomes = np.empty((0, layers), dtype=np.int64)
+        self.mutation = mutation or RandomMutation(genes, 1 / len(genes))
+        self._genomes = np.empty((0, len(genes)), dtype=np.int64)
         self._objectives = np.empty((0, 0))
         self._violations = np.empty(0)
 
@@ -61,9 +62,10 @@ class NSGA2(Algorithm):
         if not len(self._genomes):
             return self._random(count)
         mothers, fathers = self._genomes[self._tournaments(count)], self._genomes[self._tournaments(count)]
+        length = len(self.genes)
         crossed = self._rng.random(count) < self.crossover_probability
-        point = np.where(crossed, self._rng.integers(1, max(self.layers, 2), size=count), self.layers)
-        children = np.where(np.arange(self.layers) < point[:, None], mothers, fathers)
+        point = np.where(crossed, self._rng.integers(1, max(length, 2), size=count), length)
+        children = np.where(np.arange(length) < point[:, None], mothers, fathers)
         return self.mutation.mutate(children, self._genomes, self._rng)
 
     def _tournaments(self, count: int) -> np.ndarray:
@@ -82,6 +84,12 @@ class NSGA2(Algorithm):
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         super().load_state(state)
-        self._genomes = np.array(state["genomes"], dtype=np.int64).reshape(-1, self.layers)
+        self._genomes = np.array(state["genomes"], dtype=np.int64).reshape(-1, len(self.genes))
         self._objectives, self._violations = unpack(state["objectives"]), unpack(state["violations"])
         self.mutation.load_state(state["mutation"])
+
+
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> NSGA2:
+    """As `make_algorithm`."""
+    mutation = RandomMutation(genes, settings.mutation_probability or 1 / len(genes))
+    return NSGA2(genes, settings.population, seed, settings.crossover_probability, mutation)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .interface import Algorithm, Genome
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 class RandomSearch(Algorithm):
@@ -17,3 +21,8 @@ class RandomSearch(Algorithm):
 
     def _propose(self, count: int) -> np.ndarray:
         return self._random(count)
+
+
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> RandomSearch:
+    """As `make_algorithm`."""
+    return RandomSearch(genes, settings.population, seed)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import column_of
 from .interface import Algorithm, Genome
 from .mutation import open_genes, other_values
 from .packing import pack, unpack
+
+if TYPE_CHECKING:
+    from ..settings import SearchConfig
 
 
 class RegularizedEvolution(Algorithm):
@@ -18,8 +22,7 @@ class RegularizedEvolution(Algorithm):
     Among the sampled, Deb's rule decides: feasible before infeasible, then the objective or the violation.
 
     Args:
-        layers: genes per genome.
-        choices: values per gene.
+        genes: number of values of each gene.
         population: genomes per generation.
         seed: of the generator.
         alive: genomes that live at a time; the first that many are random.
@@ -29,17 +32,16 @@ class RegularizedEvolution(Algorithm):
 
     def __init__(
         self,
-        layers: int,
-        choices: int,
+        genes: Sequence[int],
         population: int,
         seed: int,
         alive: int = 100,
         sample: int = 25,
         objective: int = 0,
     ) -> None:
-        super().__init__(layers, choices, population, seed)
+        super().__init__(genes, population, seed)
         self.alive, self.sample, self.objective = alive, sample, objective
-        self._genomes = np.empty((0, layers), dtype=np.int64)
+        self._genomes = np.empty((0, len(self.genes)), dtype=np.int64)
         self._fitness = np.empty((0, 2))
 
     def tell(self, genomes: Sequence[Genome], objectives: np.ndarray, violations: np.ndarray) -> None:
@@ -58,8 +60,8 @@ class RegularizedEvolution(Algorithm):
         sampled = self._rng.integers(self.alive, size=(count, self.sample))
         parents = self._genomes[sampled[np.arange(count), place[sampled].argmin(axis=1)]]
         # One gene changes: with probability 0 each, `open_genes` opens exactly one.
-        genes = open_genes(count, self.layers, 0.0, self._rng)
-        return np.where(genes, other_values(parents, self.choices, self._rng), parents)
+        changed = open_genes(count, len(self.genes), 0.0, self._rng)
+        return np.where(changed, other_values(parents, self.genes, self._rng), parents)
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON values."""
@@ -68,5 +70,12 @@ class RegularizedEvolution(Algorithm):
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         super().load_state(state)
-        self._genomes = np.array(state["genomes"], dtype=np.int64).reshape(-1, self.layers)
+        self._genomes = np.array(state["genomes"], dtype=np.int64).reshape(-1, len(self.genes))
         self._fitness = unpack(state["fitness"])
+
+
+def make(settings: SearchConfig, genes: Sequence[int], seed: int, limits: Mapping[str, float]) -> RegularizedEvolution:
+    """As `make_algorithm`."""
+    options = settings.regularized_evolution
+    objective = column_of(settings, options.objective)
+    return RegularizedEvolution(genes, settings.population, seed, options.alive, options.sample, objective)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ....models.genes import draw_values
 from ..step import SampledPath
 
 
@@ -38,14 +40,19 @@ class Sampling(ABC):
 
 
 class RandomSampling(Sampling):
-    """A sampling whose only state is its random generator."""
+    """A sampling whose only state is its random generator.
 
-    def __init__(self, layers: int, choices: int, seed: int) -> None:
-        self.layers, self.choices = layers, choices
+    Args:
+        genes: number of choices of each layer.
+        seed: of the generator.
+    """
+
+    def __init__(self, genes: Sequence[int], seed: int) -> None:
+        self.genes = tuple(genes)
         self._rng = np.random.default_rng(seed)
 
     def _uniform_path(self) -> list[int]:
-        return self._rng.integers(self.choices, size=self.layers).tolist()
+        return draw_values(self.genes, self._rng).tolist()
 
     def state(self) -> dict[str, Any]:
         """The generator's state."""

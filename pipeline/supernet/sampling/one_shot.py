@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....models import Space
 from ..step import SampledPath
 from .interface import RandomSampling
+
+if TYPE_CHECKING:
+    from ..settings import SupernetConfig
 
 
 class OneShotSampling(RandomSampling):
@@ -18,27 +23,30 @@ class OneShotSampling(RandomSampling):
     layer sees the same scale when a single path is scored.
 
     Args:
-        layers: layers of the space.
-        choices: choices per layer.
+        genes: number of choices of each layer.
         seed: of the generator.
         dropout: the chance that all candidates of a layer were dropped, at the end of training.
         backward_passes: budget of the training; fixes the number of updates that the schedule spans.
     """
 
-    def __init__(self, layers: int, choices: int, seed: int, dropout: float, backward_passes: int) -> None:
-        super().__init__(layers, choices, seed)
-        self._last_rate = dropout ** (1 / choices)
-        self.passes = float(np.mean([_expected_kept(choices, rate) for rate in np.linspace(0, self._last_rate, 101)]))
+    def __init__(self, genes: Sequence[int], seed: int, dropout: float, backward_passes: int) -> None:
+        super().__init__(genes, seed)
+        self._last_rates = np.array([dropout ** (1 / count) for count in genes])[:, None]
+        self._real = np.arange(max(genes)) < np.array(genes)[:, None]
+        # Weighted by how many layers have that many choices: a mean over layers would round where all are alike.
+        shares = {count: self.genes.count(count) / len(genes) for count in dict.fromkeys(genes)}
+        self.passes = sum(share * _mean_kept(count, dropout) for count, share in shares.items())
         self._updates = max(1, int(backward_passes / self.passes))
         self._done = 0
 
     def sample(self) -> list[SampledPath]:
         """One path that takes a set of choices in every layer."""
-        rate = self._last_rate * min(1.0, self._done / max(1, self._updates - 1))
+        rates = self._last_rates * min(1.0, self._done / max(1, self._updates - 1))
         self._done += 1
-        kept = self._rng.random((self.layers, self.choices)) >= rate
+        kept = (self._rng.random(self._real.shape) >= rates) & self._real
         while (empty := ~kept.any(axis=1)).any():
-            kept[empty] = self._rng.random((int(empty.sum()), self.choices)) >= rate
+            drawn = self._rng.random((int(empty.sum()), self._real.shape[1]))
+            kept[empty] = (drawn >= rates[empty]) & self._real[empty]
         return [[tuple(np.flatnonzero(row).tolist()) for row in kept]]
 
     def state(self) -> dict[str, Any]:
@@ -51,6 +59,16 @@ class OneShotSampling(RandomSampling):
         self._done = state["done"]
 
 
+def _mean_kept(choices: int, dropout: float) -> float:
+    """Candidates of a layer that are kept on average over the whole training."""
+    return float(np.mean([_expected_kept(choices, rate) for rate in np.linspace(0, dropout ** (1 / choices), 101)]))
+
+
 def _expected_kept(choices: int, rate: float) -> float:
     """Candidates that are kept on average, when drawing none is drawn again."""
     return choices * (1 - rate) / (1 - rate**choices)
+
+
+def make(settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int) -> OneShotSampling:
+    """As `make_sampling`."""
+    return OneShotSampling(space.genes, seed, settings.path_dropout, backward_passes)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ....models import Space
 from ..step import SampledPath
 from .interface import RandomSampling
+
+if TYPE_CHECKING:
+    from ..settings import SupernetConfig
 
 
 class ProportionalSampling(RandomSampling):
@@ -23,7 +28,7 @@ class ProportionalSampling(RandomSampling):
     """
 
     def __init__(self, space: Space, seed: int, pool: int, num_classes: int) -> None:
-        super().__init__(len(space.layers), len(space.choices), seed)
+        super().__init__(space.genes, seed)
         architectures = list(dict.fromkeys(space.sample(self._rng) for _ in range(pool)))
         self.pool = [list(architecture.choices) for architecture in architectures]
         sizes = np.array([space.cost(a, num_classes=num_classes).params for a in architectures], dtype=np.float64)
@@ -32,3 +37,10 @@ class ProportionalSampling(RandomSampling):
     def sample(self) -> list[SampledPath]:
         """One path of the pool."""
         return [self.pool[self._rng.choice(len(self.pool), p=self.probabilities)]]
+
+
+def make(
+    settings: SupernetConfig, space: Space, num_classes: int, seed: int, backward_passes: int
+) -> ProportionalSampling:
+    """As `make_sampling`."""
+    return ProportionalSampling(space, seed, settings.proportional_pool, num_classes)

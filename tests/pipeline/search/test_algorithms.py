@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fairnas.pipeline.errors import UserError
-from fairnas.pipeline.search.algorithms import make_algorithm
+from fairnas.pipeline.search.algorithms import ALGORITHMS, make_algorithm
 from fairnas.pipeline.search.algorithms.interface import Algorithm, Genome
 from fairnas.pipeline.search.picks import pick_evenly
 from fairnas.pipeline.search.settings import SearchConfig
@@ -17,11 +19,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LAYERS, CHOICES, POPULATION = 8, 4, 12
-NAMES = get_args(SearchConfig.model_fields["algorithm"].annotation)
+NAMES = list(ALGORITHMS)
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 
-def make(name: str, seed: int = 0, layers: int = LAYERS, choices: int = CHOICES, **values: Any) -> Algorithm:
+def make(
+    name: str,
+    seed: int = 0,
+    layers: int = LAYERS,
+    choices: int = CHOICES,
+    genes: Sequence[int] | None = None,
+    **values: Any,
+) -> Algorithm:
     small = {"controller": {"hidden": 16, "epochs": 2}}
     config = SearchConfig.model_validate(
         {
@@ -34,7 +43,7 @@ def make(name: str, seed: int = 0, layers: int = LAYERS, choices: int = CHOICES,
             **values,
         }
     )
-    return make_algorithm(config, layers, choices, seed)
+    return make_algorithm(config, genes or (choices,) * layers, seed)
 
 
 def score(genomes: list[Genome], limit: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
@@ -121,6 +130,18 @@ def test_no_genome_is_asked_twice_and_all_are_valid(name: str) -> None:
     assert len(asked) == len(set(asked)) == 30 * POPULATION
     assert all(len(genome) == LAYERS and set(genome) <= set(range(CHOICES)) for genome in asked)
     assert all(type(gene) is int for genome in asked for gene in genome)
+
+
+@every_algorithm
+def test_genes_may_differ_in_how_many_values_they_have(name: str) -> None:
+    genes = (2, 7, 1, 3, 5, 4)
+    algorithm = make(name, genes=genes)
+    advance(algorithm, 6)
+    proposed = algorithm._propose(3000)
+    assert [sorted(set(column)) for column in proposed.T.tolist()] == [list(range(count)) for count in genes]
+    asked = [genome for generation in advance(make(name, genes=genes), 75) for genome in generation]
+    assert len(asked) == len(set(asked)) == prod(genes)
+    assert [sorted(set(column)) for column in zip(*asked, strict=True)] == [list(range(count)) for count in genes]
 
 
 @every_algorithm

@@ -15,11 +15,12 @@ from fairnas.pipeline.search.algorithms.packing import pack, unpack
 from fairnas.pipeline.search.algorithms.rewards import hypervolume_reward, rank_reward
 
 LAYERS, CHOICES = 6, 4
+GENES = (CHOICES,) * LAYERS
 
 
 def trained(worth: Callable[[np.ndarray], np.ndarray], generations: int = 25) -> Controller:
     """A controller that wrote whole genomes and was rewarded for them."""
-    controller = Controller(LAYERS, CHOICES, ControllerConfig(hidden=24, lr=0.02), seed=0)
+    controller = Controller(GENES, ControllerConfig(hidden=24, lr=0.02), seed=0)
     rng = np.random.default_rng(0)
     for _ in range(generations):
         chosen = written(controller, 32, rng)
@@ -37,7 +38,7 @@ def share(genomes: np.ndarray, value: int) -> float:
 
 
 def test_an_untrained_controller_draws_all_values_alike() -> None:
-    chosen = written(Controller(LAYERS, CHOICES, ControllerConfig(), seed=0), 4000, np.random.default_rng(1))
+    chosen = written(Controller(GENES, ControllerConfig(), seed=0), 4000, np.random.default_rng(1))
     counts = [(chosen == value).mean(axis=0) for value in range(CHOICES)]
     assert np.abs(np.array(counts) - 1 / CHOICES).max() < 0.03
 
@@ -71,6 +72,39 @@ def test_open_genes_change_and_closed_ones_stay() -> None:
     assert chosen.max() < CHOICES
 
 
+def test_a_controller_stays_among_the_values_that_each_gene_has() -> None:
+    counts = (2, 5, 1, 3)
+    controller = Controller(counts, ControllerConfig(hidden=16), seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        chosen = controller.propose(np.full((400, 4), controller.none), np.ones((400, 4), dtype=bool), rng)
+        assert [sorted(set(column)) for column in chosen.T.tolist()] == [list(range(count)) for count in counts]
+        rewards = (chosen[:, 1] == 4).astype(float)
+        controller.learn([tuple(row) for row in chosen.tolist()], rewards)
+    genomes = np.stack([rng.integers(count, size=400) for count in counts], axis=1)
+    genes = rng.random(genomes.shape) < 0.5
+    changed = controller.propose(genomes, genes, rng)
+    assert (changed < np.array(counts)).all()
+    assert (changed[~genes] == genomes[~genes]).all()
+    others = genes & (np.array(counts) > 1)
+    assert (changed[others] != genomes[others]).all()
+
+
+def test_mutations_stay_among_the_values_that_each_gene_has() -> None:
+    counts, rng = (2, 5, 1, 3), np.random.default_rng(0)
+    genomes = np.stack([rng.integers(count, size=2000) for count in counts], axis=1)
+    drawn = other_values(genomes, counts, rng)
+    assert (drawn < np.array(counts)).all()
+    assert (drawn != genomes).all(axis=0).tolist() == [True, True, False, True]
+    for gene, count in enumerate(counts):
+        pairs = {(before, after) for before, after in zip(genomes[:, gene], drawn[:, gene], strict=True)}
+        assert len(pairs) == max(1, count * (count - 1))
+    settings = HierarchicalMutationConfig.model_validate({"random": 0, "reinforced": 0, "prior": 1, "ratio": 1})
+    prior = HierarchicalMutation(counts, settings, 1.0, Controller(counts, settings.controller, 0))
+    mutated = prior.mutate(genomes, genomes[:20], rng)
+    assert [sorted(set(column)) for column in mutated.T.tolist()] == [list(range(count)) for count in counts]
+
+
 def test_drawing_step_by_step_and_reading_at_once_give_the_same_probabilities() -> None:
     policy = trained(lambda chosen: (chosen == 2).mean(axis=1), generations=10).policy
     rng = np.random.default_rng(3)
@@ -84,7 +118,7 @@ def test_drawing_step_by_step_and_reading_at_once_give_the_same_probabilities() 
 
 
 def test_only_its_own_proposals_teach_the_controller() -> None:
-    controller = Controller(LAYERS, CHOICES, ControllerConfig(), seed=0)
+    controller = Controller(GENES, ControllerConfig(), seed=0)
     before = controller.state()["weights"]
     controller.learn([(0,) * LAYERS], np.ones(1))
     assert controller.state()["weights"] == before
@@ -107,9 +141,7 @@ def test_arrays_are_packed_bit_for_bit(dtype: str) -> None:
 
 def hierarchy(**shares: float) -> HierarchicalMutation:
     settings = HierarchicalMutationConfig.model_validate({"random": 0, "reinforced": 0, "prior": 0, **shares})
-    return HierarchicalMutation(
-        LAYERS, CHOICES, settings, 1 / LAYERS, Controller(LAYERS, CHOICES, settings.controller, 0)
-    )
+    return HierarchicalMutation(GENES, settings, 1 / LAYERS, Controller(GENES, settings.controller, 0))
 
 
 @pytest.mark.parametrize("kind", ["random", "reinforced", "prior"])
@@ -135,7 +167,7 @@ def test_prior_mutation_takes_what_survivors_carry() -> None:
 def test_mutating_always_means_another_value_and_at_least_one_gene() -> None:
     rng = np.random.default_rng(0)
     genomes = rng.integers(CHOICES, size=(500, LAYERS))
-    assert (other_values(genomes, CHOICES, rng) != genomes).all()
+    assert (other_values(genomes, GENES, rng) != genomes).all()
     assert open_genes(500, LAYERS, 0.1, rng).any(axis=1).all()
     assert (open_genes(500, LAYERS, 0.0, rng).sum(axis=1) == 1).all()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import optuna
 import pytest
@@ -19,14 +19,13 @@ from fairnas.pipeline.errors import UserError
 from fairnas.pipeline.runs.checkpoint import Owner
 from fairnas.pipeline.runs.run import Workspace
 from fairnas.pipeline.search import study_file
+from fairnas.pipeline.search.algorithms import ALGORITHMS
 from fairnas.pipeline.search.optuna_study import Study
 from fairnas.pipeline.search.search import check_constraints, search
-from fairnas.pipeline.search.settings import SearchConfig
 from sqlalchemy.exc import OperationalError
 
 from .problems import SPACE, Curve, Killed, killed_after, problem, results, run
 
-ALGORITHMS = get_args(SearchConfig.model_fields["algorithm"].annotation)
 FILES = ("state.json", "scores.jsonl")
 
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 LAYERS, CHOICES = 12, 6
+GENES = (CHOICES,) * LAYERS
 
 
 def scores(genomes: list[Genome]) -> tuple[np.ndarray, np.ndarray]:
@@ -35,31 +36,31 @@ def advance(algorithm: NSGA2, generations: int) -> list[list[Genome]]:
 
 
 def test_a_seed_decides_everything() -> None:
-    one, same, other = (advance(NSGA2(LAYERS, CHOICES, 10, seed), 6) for seed in (1, 1, 2))
+    one, same, other = (advance(NSGA2(GENES, 10, seed), 6) for seed in (1, 1, 2))
     assert one == same
     assert one != other
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4])
 def test_a_search_goes_on_from_its_state_as_if_never_stopped(stop: int) -> None:
-    whole = advance(NSGA2(LAYERS, CHOICES, 10, 3), 8)
-    first = NSGA2(LAYERS, CHOICES, 10, 3)
+    whole = advance(NSGA2(GENES, 10, 3), 8)
+    first = NSGA2(GENES, 10, 3)
     advance(first, stop)
-    second = NSGA2(LAYERS, CHOICES, 10, 99)
+    second = NSGA2(GENES, 10, 99)
     second.load_state(json.loads(json.dumps(first.state())))
     assert second.state() == first.state()
     assert advance(second, 8 - stop) == whole[stop:]
 
 
 def test_no_genome_is_asked_twice_and_all_are_valid() -> None:
-    asked = [genome for generation in advance(NSGA2(LAYERS, CHOICES, 16, 0), 40) for genome in generation]
+    asked = [genome for generation in advance(NSGA2(GENES, 16, 0), 40) for genome in generation]
     assert len(asked) == len(set(asked)) == 640
     assert all(len(genome) == LAYERS and set(genome) <= set(range(CHOICES)) for genome in asked)
     assert all(type(gene) is int for gene in asked[-1])
 
 
 def test_a_small_space_is_exhausted_once_and_then_nothing_is_asked() -> None:
-    algorithm = NSGA2(layers=2, choices=3, population=4, seed=0)
+    algorithm = NSGA2((3, 3), population=4, seed=0)
     sizes: list[int] = []
     asked: list[Genome] = []
     for _ in range(4):
@@ -79,14 +80,14 @@ def test_evolution_beats_random_sampling_on_the_same_budget() -> None:
         objectives, violations = scores(genomes)
         return objectives[violations <= 0][:, 0].min(initial=np.inf)
 
-    evolved = [g for generation in advance(NSGA2(LAYERS, CHOICES, 20, 0), 30) for g in generation]
+    evolved = [g for generation in advance(NSGA2(GENES, 20, 0), 30) for g in generation]
     rng = np.random.default_rng(0)
     drawn: list[Genome] = [tuple(row) for row in rng.integers(CHOICES, size=(600, LAYERS)).tolist()]
     assert best(evolved) < best(drawn)
 
 
 def test_survivors_are_the_best_of_parents_and_children() -> None:
-    algorithm = NSGA2(LAYERS, CHOICES, 10, 0)
+    algorithm = NSGA2(GENES, 10, 0)
     survivors: list[Genome] = []
     for _ in range(6):
         pool = survivors + (children := algorithm.ask())
@@ -99,13 +100,13 @@ def test_survivors_are_the_best_of_parents_and_children() -> None:
 
 
 def test_children_come_from_two_parents_and_mutation() -> None:
-    algorithm = NSGA2(LAYERS, CHOICES, 2, 0, 1.0, RandomMutation(CHOICES, 0.0))
+    algorithm = NSGA2(GENES, 2, 0, 1.0, RandomMutation(GENES, 0.0))
     parents: list[Genome] = [(0,) * LAYERS, (5,) * LAYERS]
     algorithm.tell(parents, np.array([[0.0, 1.0], [1.0, 0.0]]), np.zeros(2))
     # Single-point crossover of two constant genomes: one switch at most. Copies of the parents were never asked.
     for child in algorithm.ask():
         assert sum(a != b for a, b in pairwise(child)) <= 1
-    always = NSGA2(LAYERS, CHOICES, 4, 0, 0.0, RandomMutation(CHOICES, 1.0))
+    always = NSGA2(GENES, 4, 0, 0.0, RandomMutation(GENES, 1.0))
     always.tell(parents[:1], np.zeros((1, 2)), np.zeros(1))
     assert all(0 not in child for child in always.ask())
 

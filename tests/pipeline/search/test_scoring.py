@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ from fairnas.models import AnySupernet, build_supernet
 from fairnas.pipeline.check_settings import load_config
 from fairnas.pipeline.config import Config
 from fairnas.pipeline.data import Dataset
+from fairnas.pipeline.search.algorithms import ALGORITHMS
 from fairnas.pipeline.search.scoring import ThreadedScorer, split
-from fairnas.pipeline.search.settings import SearchConfig
 from fairnas.pipeline.stages.context import open_dataset
 from fairnas.pipeline.supernet.scoring import PathScorer
 from hypothesis import given
@@ -23,8 +22,6 @@ from hypothesis import strategies as st
 
 from .. import tiny
 from .problems import SPACE, Curve, costs, problem, results, run
-
-ALGORITHMS = get_args(SearchConfig.model_fields["algorithm"].annotation)
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 9))

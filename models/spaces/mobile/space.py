@@ -1,22 +1,23 @@
-"""Search spaces as data, and the architectures in them."""
+"""Mobile search spaces as data."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from math import prod
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 import yaml
 
-from ..common.text import plain
-from .blocks import Activation, Block, Cost
+from ...architecture import Architecture
+from ...blocks import Activation, Block, Cost
+from ...genes import draw_values
 
-SPACES_FOLDER = Path(__file__).parent / "spaces"
-_LONGEST_SHOWN = 40  # characters of a text in an error
+if TYPE_CHECKING:
+    from .supernet import Supernet
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,19 @@ class SearchSpace:
     choices: tuple[Choice, ...]
     width: float = 1.0
 
+    is_deployable: ClassVar[bool] = True
+    has_aligned_init: ClassVar[bool] = True
+    can_be_shortened: ClassVar[bool] = False
+
+    @property
+    def genes(self) -> tuple[int, ...]:
+        """Number of choices of each layer."""
+        return (len(self.choices),) * len(self.layers)
+
     @property
     def size(self) -> int:
         """Number of architectures."""
-        return len(self.choices) ** len(self.layers)
+        return prod(self.genes)
 
     def scaled(self, width: float) -> SearchSpace:
         """The same space with every channel count multiplied by `width`, rounded to a multiple of 8."""
@@ -111,7 +121,7 @@ class SearchSpace:
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, uniformly at random."""
-        return self.architecture(rng.integers(len(self.choices), size=len(self.layers)).tolist())
+        return self.architecture(draw_values(self.genes, rng).tolist())
 
     def blocks(
         self, architecture: Architecture, resolution: int, num_classes: int = 1000, in_channels: int = 3
@@ -172,139 +182,40 @@ class SearchSpace:
         """Exact parameters and multiply-adds of a network, by arithmetic alone."""
         return sum((b.cost for b in self.blocks(architecture, resolution, num_classes, in_channels)), Cost())
 
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A genotype: one choice index per layer of a named space.
-
-    Its text is the space, a colon and the choices (`b:E3K7-E3K3-...`), with `+se1` or `+se0.5` for the variant with
-    squeeze-and-excitation (ratio to the block's input channels) and Swish in every searchable layer. `+hswish` after it
-    stands for hard-Swish and hard sigmoid gates in their place (MobileNetV3, arXiv 1905.02244, sec. 5.2), which survive
-    8 bits better; the weights are the same ones.
-    """
-
-    space: str
-    choices: tuple[int, ...]
-    se_ratio: float = 0.0
-    hard_swish: bool = False
-
-    def __post_init__(self) -> None:
-        if self.hard_swish and not self.se_ratio:
-            raise ValueError("hard-Swish stands for the Swish of networks with squeeze-and-excitation: there is none")
-
-    def __str__(self) -> str:
-        names = [str(choice) for choice in any_space(self.space).choices]
-        suffix = f"+se{self.se_ratio:g}" if self.se_ratio else ""
-        suffix += "+hswish" if self.hard_swish else ""
-        return f"{self.space}:{'-'.join(names[index] for index in self.choices)}{suffix}"
-
-    @classmethod
-    def parse(cls, text: str) -> Architecture:
-        """Read the text form.
+    def check_resolution(self, resolution: int) -> None:
+        """Refuse images that its networks cannot take.
 
         Raises:
-            ValueError: unknown space, wrong number of layers, a choice that the space does not have, or a ratio out of
-                range.
+            ValueError: they have less than 32 pixels a side.
         """
-        name, _, rest = text.strip().partition(":")
-        blocks, plus, variant = rest.partition("+")
-        shown = plain(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
-        if not re.fullmatch(r"[\w-]+", name) or not re.fullmatch(r"[\w-]+", blocks):
-            raise ValueError(f"'{shown}' is not an architecture: expected something like b:E3K7-E3K3-...")
-        match = re.fullmatch(r"(?:se(\d(?:\.\d{1,4})?)(\+hswish)?)?", variant)
-        if not match or (plus and not variant):
-            raise ValueError(
-                f"'{shown}' is not an architecture: '+{plain(variant[:_LONGEST_SHOWN])}' should be +se1, +se0.5 or "
-                "such a ratio, or the same and +hswish"
-            )
-        space = any_space(name)
-        names = blocks.split("-")
-        if len(names) != len(space.layers):
-            raise ValueError(f"'{shown}' names {len(names)} blocks; space {space.name} has {len(space.layers)} layers")
-        known = {str(choice): index for index, choice in enumerate(space.choices)}
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            culprit = plain(unknown[0][:_LONGEST_SHOWN])
-            raise ValueError(f"space {space.name} has no choice block '{culprit}': choose from {', '.join(known)}")
-        se_ratio = float(match[1] or 0)
-        if se_ratio and space.name in BENCHMARKS:
-            raise ValueError(f"'+{variant}': space {space.name} has no squeeze-and-excitation")
-        # A tenth of 8 channels, the fewest that a scaled space has, still rounds to 1.
-        if se_ratio and not 0.1 <= se_ratio <= 1:
-            raise ValueError(f"'+{variant}': the squeeze-and-excitation ratio must be 0 or lie between 0.1 and 1")
-        return cls(space.name, tuple(known[name] for name in names), se_ratio, hard_swish=match[2] is not None)
+        if resolution < 32:
+            raise ValueError(f"space {self.name} halves its input five times: resolutions must be at least 32")
 
-    def with_se(self, se_ratio: float) -> Architecture:
-        """The same choices with squeeze-and-excitation and Swish (0 for neither)."""
-        return replace(self, se_ratio=se_ratio, hard_swish=self.hard_swish and se_ratio > 0)
-
-    def with_hard_swish(self) -> Architecture:
-        """The same network with hard-Swish instead of Swish.
+    def shortened(self, cells: int) -> NoReturn:
+        """There are no cells to leave out.
 
         Raises:
-            ValueError: it has no Swish.
+            ValueError: always.
         """
-        return replace(self, hard_swish=True)
+        raise ValueError(f"space {self.name} has no cells")
 
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Whether anything of a network's input reaches its output: always."""
+        return True
 
-class Space(Protocol):
-    """What sampling, scoring and ranking need to know of a space, be it mobile or a benchmark's."""
+    def from_table(self, text: str) -> Architecture:
+        """The architecture of a text.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def description(self) -> str: ...  # noqa: D102
-    @property
-    def layers(self) -> Sequence[Any]: ...  # noqa: D102
-    @property
-    def choices(self) -> Sequence[Any]: ...  # noqa: D102
-    @property
-    def size(self) -> int: ...  # noqa: D102
-    def scaled(self, width: float) -> Self: ...  # noqa: D102
-    def architecture(self, choices: Sequence[int]) -> Architecture: ...  # noqa: D102
-    def uniform(self, choice: int | str) -> Architecture: ...  # noqa: D102
-    def sample(self, rng: np.random.Generator) -> Architecture: ...  # noqa: D102
-    def cost(self, architecture: Architecture, resolution: int = ..., num_classes: int = ...) -> Cost: ...  # noqa: D102
+        Raises:
+            ValueError: as `Architecture.parse`.
+        """
+        return Architecture.parse(text)
 
+    def supernet(self, num_classes: int) -> Supernet:
+        """An untrained supernet, for images of three channels."""
+        from .supernet import Supernet
 
-# Spaces of benchmarks, by name: `benchmark_spaces.py` fills it in.
-BENCHMARKS: dict[str, Space] = {}
-
-
-def any_space(name: str) -> Space:
-    """A mobile space or a benchmark's.
-
-    Raises:
-        ValueError: there is no space of that name.
-    """
-    if name in BENCHMARKS:
-        return BENCHMARKS[name]
-    if name not in list_spaces():
-        raise ValueError(f"unknown search space '{name}': choose from {', '.join([*list_spaces(), *BENCHMARKS])}")
-    return get_space(name)
-
-
-def list_spaces() -> list[str]:
-    """Names of the mobile spaces that come with the package."""
-    return sorted(path.stem for path in SPACES_FOLDER.glob("*.yaml"))
-
-
-@lru_cache
-def get_space(name: str) -> SearchSpace:
-    """A mobile space by name.
-
-    Raises:
-        ValueError: there is no such space, or its networks cannot be deployed.
-    """
-    if name in BENCHMARKS:
-        raise ValueError(
-            f"space '{name}' is a benchmark's, to train supernets of and to rank: to search and deploy, choose from "
-            f"{', '.join(list_spaces())}"
-        )
-    path = SPACES_FOLDER / f"{name}.yaml"
-    if name not in list_spaces():
-        raise ValueError(f"unknown search space '{name}': choose from {', '.join(list_spaces())}")
-    return _read_space(name, yaml.safe_load(path.read_text()))
+        return Supernet(self, num_classes)
 
 
 def _divisible(channels: float) -> int:
@@ -313,7 +224,9 @@ def _divisible(channels: float) -> int:
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
-def _read_space(name: str, data: dict[str, Any]) -> SearchSpace:
+def read_space(name: str, path: Path) -> SearchSpace:
+    """The space that a YAML file describes."""
+    data = yaml.safe_load(path.read_text())
     layers: list[Layer] = []
     in_channels = data["separable_channels"]
     for group in data["layers"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .search_space import Architecture
+from ...architecture import Architecture
 
 _CHOICES = {
     "a": "E3K7-E3K3-E3K7-E6K3-E6K7-E3K3-E3K3-E6K7-E6K7-E3K5-E6K3-E3K5-E3K5-E6K3-E6K3-E6K7-E6K3-E6K7-E6K5",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timm.models import (
     EfficientNet,
@@ -17,9 +17,13 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
-from .fairnas import PUBLISHED
-from .network_names import parse_network
-from .search_space import Architecture, SearchSpace, get_space
+from ...architecture import Architecture
+from ...network_names import parse_network
+from ..registry import get_space
+from .published import PUBLISHED
+
+if TYPE_CHECKING:
+    from .space import SearchSpace
 
 Network = EfficientNet | EfficientNetFeatures
 

@@ -1,0 +1,1 @@
+"""The mobile spaces, a YAML file each: inverted residuals between a stem and a head, to search and deploy."""
