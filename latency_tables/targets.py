@@ -16,9 +16,6 @@ from .errors import LatencyError
 if TYPE_CHECKING:
     from .device import Device
 
-FormatName = Literal[
-    "onnx", "onnx-fp16", "onnx-int8", "tensorrt", "tensorrt-fp16", "tensorrt-int8", "litert", "litert-int8"
-]
 _TARGETS_FOLDER = Path(__file__).parent / "targets"
 
 
@@ -30,7 +27,7 @@ class Target(BaseModel):
         title: what reports call it.
         device_kind: the kind of device that can be measured, None where only the table is there.
         table: the shipped table that prices blocks where no such device is attached.
-        formats: the formats that networks are exported to.
+        formats: names of the formats that networks are exported to; which there are, exporters know.
         measured_as: of one that has only its table: options of `fairnas profile` that measure such a device.
     """
 
@@ -40,7 +37,7 @@ class Target(BaseModel):
     title: str
     device_kind: Literal["host", "adb", "ssh", "browser", "cuda"] | None = None
     table: str | None = None
-    formats: tuple[FormatName, ...]
+    formats: tuple[str, ...]
     measured_as: str | None = None
 
     @property

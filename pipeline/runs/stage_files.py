@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...common.files import is_temporary, sha256_file, sync_folder
 from ...common.names import inside
+from ...exporters.formats import file_names
 from ..errors import UserError
 from .checkpoint_file import CHECKPOINT, previous_of
 from .digested_lines import DIGESTS
@@ -16,10 +17,6 @@ from .folder import KEY_FILE
 
 CHECKPOINTS = (CHECKPOINT, previous_of(Path(CHECKPOINT)).name)
 UNFINISHED = (*CHECKPOINTS, KEY_FILE)  # what only unfinished work needs
-MODELS = (  # of every format
-    *("model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite"),
-    *("model.fp32.engine", "model.fp16.engine", "model.int8.engine"),
-)
 DIGESTED = {"search": "scores.jsonl", "rank": "journal.jsonl"}  # lines that grow, beside digests, by kind of stage
 _TIMED = ("blocks", "networks", "networks-again", "references-[0-9]")  # each aside, too, where nothing settled
 # By kind of stage, what it leaves besides, finished or not: the user may keep files that are called almost so.
@@ -38,7 +35,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "picks": ("picks.jsonl", "picks-int8.jsonl", "picks.json", "measured.json", "table.json"),
     "retrain": ("metrics.jsonl", "weights.safetensors", "result.json"),
     "export": (
-        *(*MODELS, "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
+        *("passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
         *(f".tuning/{name}" for name in ("metrics.jsonl", "weights.safetensors", *CHECKPOINTS)),
     ),
     "rank": ("scores.csv", "certificate.json"),
@@ -56,7 +53,8 @@ def own_files(folder: Path, stage: str, outputs: Iterable[str]) -> list[str]:
     """
     kind = stage.split("/")[0]
     lines = DIGESTED.get(kind)
-    patterns = (*_OWN.get(kind, ()), *((lines, lines + DIGESTS) if lines else ()), *UNFINISHED)
+    models = file_names() if kind == "export" else ()
+    patterns = (*_OWN.get(kind, ()), *models, *((lines, lines + DIGESTS) if lines else ()), *UNFINISHED)
     outputs = set(outputs)
     return [
         name for name in _files(folder) if name in outputs or any(fnmatchcase(name, pattern) for pattern in patterns)
