@@ -25,7 +25,6 @@ from ..common.text import shown
 from ..exporters.errors import ExportError, in_one_line
 from ..exporters.judgement import LOSS_IS_NOT_JUDGED
 from ..latency_tables import get_target
-from ..latency_tables.targets import FormatName
 from ..models import TimmModel
 from ..pipeline.check_settings import load_config
 from ..pipeline.config import Config
@@ -39,7 +38,7 @@ from ..pipeline.runs.run import Workspace, versions
 from ..pipeline.stages.context import open_dataset
 
 NAMES = Path(__file__).with_name("export_sweep.txt")
-FORMATS: tuple[FormatName, ...] = ("onnx", "onnx-int8")
+FORMATS: tuple[str, ...] = ("onnx", "onnx-int8")
 RESOLUTIONS = (64, 96, 128, 224, 256)  # of the images: the first that a network takes, unless it has one size only
 SETTINGS = (
     "export.parity_images=32",
@@ -116,7 +115,7 @@ def _exported(name: str, config: Config, dataset: Dataset, folder: Path) -> list
     return rows
 
 
-def _one(subject: Subject, name: FormatName, config: Config, folder: Path) -> tuple[str, str | None, str | None]:
+def _one(subject: Subject, name: str, config: Config, folder: Path) -> tuple[str, str | None, str | None]:
     with suppress(ExportError):  # the passport says why
         export.export(subject, [name], config, get_target(config.target), None, None, {}, Workspace(folder))
     (record,) = json.loads((folder / "passport.json").read_text())["formats"]

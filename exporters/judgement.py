@@ -11,11 +11,9 @@ from torch import Tensor
 from ..common.exhaustion import raise_if_exhausted
 from .deployable import Deployable, Exported, Logits
 from .errors import ExportError
+from .formats import get_format
 from .paired import Loss
 from .parity import Parity, answers, compare, require_parity
-
-KEEPS_FLOAT32 = ("onnx", "tensorrt", "litert")
-"""Formats that compute what PyTorch computes, up to rounding; all others lose precision."""
 
 LOSS_IS_NOT_JUDGED = "loss not judged: random weights"
 
@@ -88,8 +86,9 @@ def judge_format(
         return Judgement(top1_before=before)
     parity = compare(model.network, exported.run, parity_batches())
     found = Judgement(parity, before, after)
+    keeps_float32 = get_format(exported.format).keeps_float32
     try:
-        if exported.format in KEEPS_FLOAT32:
+        if keeps_float32:
             require_parity(parity, limits.tolerance)
             if one_by_one:
                 alone = compare(model.network, exported.run, _one_by_one(parity_batches(), one_by_one, branches))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -13,9 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from .devices import KINDS, DeviceKind
 from .errors import LatencyError
 
-FormatName = Literal[
-    "onnx", "onnx-fp16", "onnx-int8", "tensorrt", "tensorrt-fp16", "tensorrt-int8", "litert", "litert-int8"
-]
 _TARGETS_FOLDER = Path(__file__).parent / "targets"
 
 
@@ -27,7 +23,7 @@ class Target(BaseModel):
         title: what reports call it.
         device_kind: the kind of device that can be measured, of `devices.KINDS`; None where only the table is there.
         table: the shipped table that prices blocks where no such device is attached.
-        formats: the formats that networks are exported to.
+        formats: names of the formats that networks are exported to; which there are, exporters know.
         measured_as: of one that has only its table: options of `fairnas profile` that measure such a device.
     """
 
@@ -37,7 +33,7 @@ class Target(BaseModel):
     title: str
     device_kind: str | None = None
     table: str | None = None
-    formats: tuple[FormatName, ...]
+    formats: tuple[str, ...]
     measured_as: str | None = None
 
     @property

@@ -113,7 +113,7 @@ def _onnx_facts(content: bytes, images: np.ndarray) -> dict[str, Any]:
         fixed = taken.shape[0] if isinstance(taken.shape[0], int) else None
         return lambda batch: np.asarray(session.run(None, {taken.name: batch.astype(kind)})[0]), fixed
 
-    return facts | {"answer": _answer(load, images)}
+    return facts | {"answer": answer_of(load, images)}
 
 
 def _litert_facts(content: bytes, images: np.ndarray) -> dict[str, Any]:
@@ -162,10 +162,16 @@ def _litert_facts(content: bytes, images: np.ndarray) -> dict[str, Any]:
 
         return run, 1
 
-    return facts | {"answer": _answer(load, images)}
+    return facts | {"answer": answer_of(load, images)}
 
 
-def _answer(load: Callable[[], tuple[Run, int | None]], images: np.ndarray) -> dict[str, Any]:
+def answer_of(load: Callable[[], tuple[Run, int | None]], images: np.ndarray) -> dict[str, Any]:
+    """What a model answers to the probe, as `answer` of `model_facts`.
+
+    Args:
+        load: gives what runs it, `[B, C, H, W]` to logits `[B, classes]`, and the size of its batch; None where any is.
+        images: the probe.
+    """
     try:
         run, fixed = load()
         size = fixed or len(images)

@@ -6,9 +6,9 @@ import copy
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +20,7 @@ from .files import operators, with_metadata
 from .int8 import choose_int8
 from .quiet import quiet
 from .runtime import MISSING, litert_logits, reason, xnnpack_parts
-
-Layout: TypeAlias = Literal["nchw", "nhwc"]
-
-
-@dataclass(frozen=True, slots=True)
-class LiteRtSettings:
-    """How LiteRT files are made.
-
-    Attributes:
-        layout: of the input. Channels last is how cameras and Android's image tools hold images, and how LiteRT
-            computes; channels first is as in PyTorch, and costs a transposition.
-        int8_io: whether the int8 file also takes and gives int8, as accelerators without a float unit need it; else
-            its input and output are float32.
-        threads: that the file may use when it answers here.
-    """
-
-    layout: Layout = "nhwc"
-    int8_io: bool = False
-    threads: int = 1
+from .settings import Layout, LiteRtSettings
 
 
 class _ByName(nn.Module):
@@ -67,15 +49,14 @@ def to_litert(model: Deployable, settings: LiteRtSettings) -> Exported:
     """
     content, facts = _converted(model, settings)
     content = with_metadata(content, _metadata(model, settings))
-    return Exported("litert", {"model.tflite": content}, litert_logits(content, settings.threads), facts=facts)
+    return Exported("litert", {"model.tflite": content}, litert_logits(content), facts=facts)
 
 
 def to_litert_int8(model: Deployable, samples: Samples, settings: LiteRtSettings) -> Exported:
     """The network in int8: weights with a scale per output channel, activations with ranges taken from real images.
 
-    Its signature and metadata are those of `to_litert`; with `int8_io` its input and output are int8, whose scales and
-    zero points the file says. Several ways of calibrating are tried; the facts hold each one's top-1 on
-    `samples.selection`, and which operators stayed in float.
+    Its signature and metadata are those of `to_litert`. Several ways of calibrating are tried; the facts hold each
+    one's top-1 on `samples.selection`, and which operators stayed in float.
 
     Args:
         model: what to export.
@@ -86,12 +67,10 @@ def to_litert_int8(model: Deployable, samples: Samples, settings: LiteRtSettings
         ExportError: a library is missing, or an operator cannot be converted or quantised.
     """
     content, facts = _converted(model, settings)
-    content, chosen = choose_int8(content, samples, int8_io=settings.int8_io, threads=settings.threads)
+    content, chosen = choose_int8(content, samples)
     content = with_metadata(content, _metadata(model, settings))
     facts |= chosen | _inside(content)
-    return Exported(
-        "litert-int8", {"model.int8.tflite": content}, litert_logits(content, settings.threads), facts=facts
-    )
+    return Exported("litert-int8", {"model.int8.tflite": content}, litert_logits(content), facts=facts)
 
 
 def _converted(model: Deployable, settings: LiteRtSettings) -> tuple[bytes, dict[str, Any]]:

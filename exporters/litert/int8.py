@@ -28,13 +28,16 @@ WAYS: Mapping[str, Mapping[str, Callable[..., np.ndarray]]] = {
 """How the ends of an activation's range follow from its ends on single images."""
 
 
-def choose_int8(content: bytes, samples: Samples, *, int8_io: bool, threads: int) -> tuple[bytes, dict[str, Any]]:
+def choose_int8(
+    content: bytes, samples: Samples, *, int8_io: bool = False, threads: int = 1
+) -> tuple[bytes, dict[str, Any]]:
     """Quantise a LiteRT file to int8 in several ways, and take the one that is right most often.
 
     Args:
         content: of the float file.
         samples: to calibrate on and to choose by.
-        int8_io: whether the file takes and gives int8.
+        int8_io: whether the file also takes and gives int8, as accelerators without a float unit need it; else its
+            input and output are float32.
         threads: to run it with.
 
     Returns:

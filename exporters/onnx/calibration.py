@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,8 +16,7 @@ from torch import Tensor
 
 from ...latency_tables.runtimes.quantize import Range
 from .graph import inner_tensors
-
-Method = Literal["minmax", "percentile", "entropy"]
+from .settings import Method
 
 _BINS = 2048
 _STEP = 16  # bins between two thresholds that entropy compares

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,12 +18,13 @@ from ...latency_tables.runtimes.quantize import Range, quantized_from
 from ..deployable import Exported, Samples
 from ..errors import ExportError
 from ..parity import answers, onnx_logits
-from .calibration import Distribution, Method, distributions
+from .calibration import Distribution, distributions
 from .float_layers import float_front, keep_in_float
 from .gates import absorb_gates, gate_ranges, spell_out_hard_swish
 from .graph import WEIGHTED, float_tensors, inner_tensors, loaded, producers, quiet_session
 from .prepare import layers, prepared, read_only_by
 from .sensitivity import culprits
+from .settings import Int8Settings, Method
 
 FILE = "model.int8.onnx"
 
@@ -38,33 +39,7 @@ _OPERATORS = (
 _OPERATORS_SIGNED = ("Conv", "Gemm", "MatMul", "Add", "MaxPool")
 _FUSED = ("Relu", "Clip")
 _MOST_RANKED = 32  # images on which layers are ranked
-
-
-@dataclass(frozen=True, slots=True)
-class Int8Settings:
-    """How a network is quantised.
-
-    Attributes:
-        activations: `unsigned` is what x86 multiplies fastest (AVX-512 VNNI), `signed` (and symmetric) what TensorRT
-            reads.
-        methods: of calibration, to be compared.
-        percentile: share of values within the range of the method `percentile`, in percent.
-        max_drop: largest loss of top-1 within 0..1; while it is larger, sensitive layers return to float.
-        max_float_layers: how many may.
-        float_front: whether the first layers stay in float where 8 bits make them slower; never with `signed`.
-    """
-
-    activations: Literal["unsigned", "signed"] = "unsigned"
-    methods: tuple[Method, ...] = ("minmax", "percentile", "entropy")
-    percentile: float = 99.99
-    max_drop: float = 0.01
-    max_float_layers: int = 8
-    float_front: bool = True
-
-    @property
-    def signed(self) -> bool:
-        """Whether activations are signed."""
-        return self.activations == "signed"
+_PERCENTILE = 99.99  # share of values within the range of the method `percentile`, in percent
 
 
 @dataclass(frozen=True)
@@ -81,7 +56,12 @@ class _Fit:
 
 
 def quantise_onnx(
-    float_model: bytes, samples: Samples, settings: Int8Settings, progress: Callable[[str], None]
+    float_model: bytes,
+    samples: Samples,
+    settings: Int8Settings,
+    progress: Callable[[str], None],
+    *,
+    with_float_front: bool = True,
 ) -> Exported:
     """Quantise a network: weights signed per channel, activations per tensor; input and logits stay float32.
 
@@ -94,6 +74,7 @@ def quantise_onnx(
         samples: real images.
         settings: see there.
         progress: is told in a few words what is being done.
+        with_float_front: whether the first layers stay in float where 8 bits make them slower; signed ones never do.
 
     Returns:
         The format `onnx-int8`. What was tried and what stayed in float is in its facts.
@@ -105,7 +86,7 @@ def quantise_onnx(
     if not len(samples.calibration) or not len(samples.selection):
         raise ExportError("quantising needs images: some to take ranges from, some to choose by")
     original = loaded(float_model)
-    work = _Quantiser(original, samples, settings, progress)
+    work = _Quantiser(original, samples, settings, progress, with_float_front=with_float_front)
     fits: dict[Method, _Fit] = {method: work.fit(method) for method in settings.methods}
     method = min(fits, key=lambda each: fits[each].rank)
     fit, sensitive = fits[method], {}
@@ -122,12 +103,18 @@ class _Quantiser:
     """Quantises one network in several ways."""
 
     def __init__(
-        self, original: onnx.ModelProto, samples: Samples, settings: Int8Settings, progress: Callable[[str], None]
+        self,
+        original: onnx.ModelProto,
+        samples: Samples,
+        settings: Int8Settings,
+        progress: Callable[[str], None],
+        *,
+        with_float_front: bool = True,
     ) -> None:
         self.samples, self.settings, self.progress = samples, settings, progress
         self.metadata = {entry.key: entry.value for entry in original.metadata_props}
         self.model = prepared(original)
-        self.front = float_front(self.model) if settings.float_front and not settings.signed else []
+        self.front = float_front(self.model) if with_float_front and not settings.signed else []
         if not settings.signed:
             spell_out_hard_swish(self.model, exclude=self.front)
         self.layers = layers(self.model)
@@ -159,10 +146,7 @@ class _Quantiser:
         return found | {name: found[fused[name]] for name in names if name in fused}
 
     def _ranges(self, method: Method) -> dict[str, Range]:
-        ranges = {
-            name: distribution.range(method, self.settings.percentile)
-            for name, distribution in self._distributions.items()
-        }
+        ranges = {name: distribution.range(method, _PERCENTILE) for name, distribution in self._distributions.items()}
         return ranges if self.settings.signed else ranges | gate_ranges(self.model, ranges)
 
     def quantise(self, method: Method, exclude: Collection[str] = ()) -> onnx.ModelProto:

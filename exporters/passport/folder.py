@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from ...common.files import sha256_file, write_atomic
-from ..checks.model_facts import RECIPE, model_facts, probe_images
+from ..checks.model_facts import RECIPE, probe_images
 from ..errors import ExportError
+from ..formats import format_of_file
 from .checksums import SIGNATURE, SUMS, fingerprint, format_sums, sign
 from .page import PAGE, page_maker, render_passport
 from .passport import PASSPORT, Passport
@@ -101,10 +102,13 @@ def digest_of_images(images: np.ndarray) -> str:
 
 
 def _with_facts(folder: Path, record: FormatRecord, passport: Passport, images: np.ndarray) -> FormatRecord:
-    path = folder / record.files[0].path if record.files else None
-    if path is None or path.suffix not in (".onnx", ".tflite"):
+    if not record.files:
         return record
-    facts = model_facts(path.read_bytes(), path.suffix, images)
+    path = folder / record.files[0].path
+    form = format_of_file(record.format, path.suffix)
+    facts = form.holds(path.read_bytes(), passport, images) if form is not None else None
+    if facts is None:
+        return record
     if "numbers" not in facts:  # it could not be loaded, which its status tells
         return record.model_copy(update={"holds": None})
     answer = facts["answer"]

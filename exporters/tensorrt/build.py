@@ -8,6 +8,8 @@ builder reported.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,8 +21,8 @@ from ..deployable import Exported
 from ..errors import ExportError
 from .input import require_readable
 from .inspect import Inspection, inspect_engine, inspect_log
-from .run import loaded_engine, runner
-from .settings import TensorRtSettings, chosen_library
+from .run import chosen_library, loaded_engine, runner
+from .settings import TensorRtSettings
 from .timing import TimingCache, timing_file
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -28,7 +30,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 _DTYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 
-def build_engine(onnx_bytes: bytes, precision: Precision, settings: TensorRtSettings | None = None) -> Exported:
+def build_engine(
+    onnx_bytes: bytes, precision: Precision, settings: TensorRtSettings | None = None, cache: Path | None = None
+) -> Exported:
     """Build an engine and look into it.
 
     The network is strongly typed: the engine computes in the types that the ONNX file states, so that a float16 engine
@@ -38,6 +42,8 @@ def build_engine(onnx_bytes: bytes, precision: Precision, settings: TensorRtSett
         onnx_bytes: a network with one input `[batch, C, H, W]` and one output `[batch, classes]`.
         precision: what convolutions are computed in; that of the file.
         settings: how to build.
+        cache: folder in which TensorRT keeps how fast kernels were, for the next build; None keeps nothing.
+            TensorRT-RTX times nothing.
 
     Returns:
         The engine; `run` where it runs on this machine's GPU. Its facts say what it holds and who says so.
@@ -47,13 +53,11 @@ def build_engine(onnx_bytes: bytes, precision: Precision, settings: TensorRtSett
             does not compute as `precision` says.
     """
     settings = settings or TensorRtSettings()
-    if not 1 <= settings.batch[0] <= settings.batch[1] <= settings.batch[2]:
-        raise ExportError(f"batch {settings.batch}: expected the smallest, the usual and the largest, from 1")
     require_readable(onnx_bytes)
     library = chosen_library(settings)
     if not library.rtx and (reason := no_gpu()):
         raise ExportError(f"TensorRT builds on the GPU that runs the engine: {reason}")
-    plan, log = _built(library, onnx_bytes, settings)
+    plan, log = _built(library, onnx_bytes, settings, cache)
     engine, not_run = loaded_engine(library, plan)
     inspection = _inspected(library, log, engine, not_run)
     _require_precision(inspection, precision)
@@ -72,7 +76,9 @@ def build_engine(onnx_bytes: bytes, precision: Precision, settings: TensorRtSett
     )
 
 
-def _built(library: TensorRtLibrary, content: bytes, settings: TensorRtSettings) -> tuple[bytes, tuple[str, ...]]:
+def _built(
+    library: TensorRtLibrary, content: bytes, settings: TensorRtSettings, cache: Path | None
+) -> tuple[bytes, tuple[str, ...]]:
     trt, kept = library.module, None
 
     def configure(builder: Any, network: Any, config: Any) -> None:
@@ -80,8 +86,8 @@ def _built(library: TensorRtLibrary, content: bytes, settings: TensorRtSettings)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the engine cannot be inspected
         _set_compute_capabilities(library, config, settings.compute_capabilities)
         _set_batch(builder, network, config, settings.batch)
-        if settings.cache and not library.rtx:
-            kept = TimingCache(config, settings.cache / timing_file(library))
+        if cache and not library.rtx:
+            kept = TimingCache(config, cache / timing_file(library))
 
     try:
         built = library.build("the ONNX file", content, configure)
@@ -92,7 +98,7 @@ def _built(library: TensorRtLibrary, content: bytes, settings: TensorRtSettings)
     return built.plan, built.log
 
 
-def _set_compute_capabilities(library: TensorRtLibrary, config: Any, wanted: tuple[str, ...]) -> None:
+def _set_compute_capabilities(library: TensorRtLibrary, config: Any, wanted: Sequence[str]) -> None:
     if not wanted:
         return
     if not library.rtx:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ...latency_tables import LatencyError
 from ...latency_tables.runtimes.tensorrt_engine import LoadedEngine
-from ...latency_tables.runtimes.tensorrt_library import TensorRtLibrary, no_gpu
+from ...latency_tables.runtimes.tensorrt_library import TITLES, TensorRtLibrary, find_library, no_gpu, open_library
 from ..deployable import Logits
 from ..errors import ExportError
-from .settings import TensorRtSettings, chosen_library
+from .settings import TensorRtSettings
 
 
 def run_engine(engine: bytes, settings: TensorRtSettings | None = None) -> Logits:
@@ -27,6 +27,23 @@ def run_engine(engine: bytes, settings: TensorRtSettings | None = None) -> Logit
     if loaded is None:
         raise ExportError(not_run)
     return runner(loaded)
+
+
+def chosen_library(settings: TensorRtSettings) -> TensorRtLibrary:
+    """The library that settings mean, loaded.
+
+    Raises:
+        ExportError: it is not installed or does not load.
+    """
+    name = settings.library
+    if name == "auto":
+        # TensorRT cannot build without a GPU, nor for another one.
+        rtx_first = bool(settings.compute_capabilities or no_gpu())
+        name = find_library(sorted(TITLES, reverse=rtx_first)) or "tensorrt_rtx"
+    try:
+        return open_library(name)
+    except LatencyError as error:
+        raise ExportError(str(error)) from error
 
 
 def loaded_engine(library: TensorRtLibrary, plan: bytes) -> tuple[LoadedEngine | None, str | None]:

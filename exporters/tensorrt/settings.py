@@ -1,48 +1,35 @@
-"""How TensorRT engines are built, and with which of the two libraries."""
+"""Settings of TensorRT engines."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ...latency_tables import LatencyError
-from ...latency_tables.runtimes.tensorrt_library import TITLES, TensorRtLibrary, find_library, no_gpu, open_library
-from ..errors import ExportError
+from pydantic import Field, field_validator
+
+from ...common.kinds import Text, Whole
+from ...common.settings import Section
 
 
-@dataclass(frozen=True)
-class TensorRtSettings:
-    """How engines are built.
+class TensorRtSettings(Section):
+    """TensorRT engines."""
 
-    Attributes:
-        library: the package; `auto` takes TensorRT where there is a GPU and none is named, otherwise TensorRT-RTX; or
-            what is installed.
-        compute_capabilities: of the GPUs that one engine is to run on, such as `8.6`; TensorRT-RTX only. Empty: this
-            machine's GPU with TensorRT, every GPU from Ampere on with TensorRT-RTX.
-        batch: smallest, usual and largest batch.
-        cache: folder in which TensorRT keeps how fast kernels were, for the next build; None keeps nothing.
-            TensorRT-RTX times nothing.
-    """
-
+    # `auto` takes TensorRT where there is a GPU and none is named, otherwise TensorRT-RTX; or what is installed.
     library: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
-    compute_capabilities: tuple[str, ...] = ()
-    batch: tuple[int, int, int] = (1, 1, 32)
-    cache: Path | None = None
+    # Of TensorRT-RTX only, which knows those from Ampere on; TensorRT builds for this machine's GPU.
+    compute_capabilities: list[Text] = Field(
+        default=[],
+        description="of the GPUs to build for, such as 8.6; empty: this machine's, or all that RTX knows",
+    )
+    batch: tuple[Whole, Whole, Whole] = Field(default=(1, 1, 32), description="smallest, usual and largest batch")
 
+    @field_validator("compute_capabilities", mode="before")
+    @classmethod
+    def _yaml_reads_them_as_numbers(cls, value: Any) -> Any:
+        return [str(each) if isinstance(each, float) else each for each in value] if isinstance(value, list) else value
 
-def chosen_library(settings: TensorRtSettings) -> TensorRtLibrary:
-    """The library that settings mean, loaded.
-
-    Raises:
-        ExportError: it is not installed or does not load.
-    """
-    name = settings.library
-    if name == "auto":
-        # TensorRT cannot build without a GPU, nor for another one.
-        rtx_first = bool(settings.compute_capabilities or no_gpu())
-        name = find_library(sorted(TITLES, reverse=rtx_first)) or "tensorrt_rtx"
-    try:
-        return open_library(name)
-    except LatencyError as error:
-        raise ExportError(str(error)) from error
+    @field_validator("batch")
+    @classmethod
+    def _batches_rise(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if not 1 <= value[0] <= value[1] <= value[2]:
+            raise ValueError("expected three rising numbers, from 1")
+        return value

@@ -13,7 +13,6 @@ _FAMILIES = {
     "tensorrt": "TensorRT",
     "pytorch": "PyTorch",
 }
-_OF_FILES = {"onnx": "ONNX Runtime", "litert": "LiteRT", "tensorrt": "TensorRT"}
 
 
 def runtime_family(text: str) -> str | None:
@@ -24,16 +23,16 @@ def runtime_family(text: str) -> str | None:
     return next((family for word, family in _FAMILIES.items() if word in lowered), None)
 
 
-def is_of_runtime(table: LatencyTable, file_format: str) -> bool:
-    """Whether a table's times are of the runtime that files of a format (`onnx`, `litert-int8`, ...) run in."""
-    return runtime_family(table.runtime) == _OF_FILES[file_format.partition("-")[0]]
+def runtime_warning(table: LatencyTable, file_format: str, runs_in: str) -> str | None:
+    """What to say where a table's prediction stands beside a file of another runtime, in one line; None where equal.
 
-
-def runtime_warning(table: LatencyTable, file_format: str) -> str | None:
-    """What to say where a table's prediction stands beside a file of another runtime, in one line; None where equal."""
-    if is_of_runtime(table, file_format):
+    Args:
+        table: what predicts.
+        file_format: what the file is, in a word.
+        runs_in: its runtime, as `runtime_family` calls it.
+    """
+    if runtime_family(table.runtime) == runs_in:
         return None
-    runs_in = _OF_FILES[file_format.partition("-")[0]]
     of = f"of {table.runtime}" if runtime_family(table.runtime) else "of a runtime that its source does not name"
     return f"the table is {of}; {file_format} files run in {runs_in}, where they may take more or less time"
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ...common.reading import check_regular_file
+from ...exporters.formats import in_short
 from ..errors import UserError
 from .answers import WITHHELD, print_exports, print_table
 from .opened import DEFAULT_PRESET, export_overrides, opened, parse_networks, prepare, require_run
@@ -29,7 +30,7 @@ def export(
     networks: NetworksArgument = None,
     formats: Annotated[
         str | None,
-        typer.Option("--format", help="onnx[-fp16|-int8], tensorrt[-fp16|-int8], litert[-int8]; several: commas."),
+        typer.Option("--format", help=f"{in_short()}; several: commas."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="A .safetensors of the network, which then is not trained here.")

@@ -11,6 +11,7 @@ from ...latency_tables.targets import get_target
 from ..config import Config
 from ..errors import UserError
 from ..explaining import nearest
+from ..export.target_formats import check_formats
 from ..image_names import SOURCE_NAMES, no_such_images
 from ..runs.stage_names import STAGES
 
@@ -22,7 +23,7 @@ def check_command(config: Config, run: Path, force: str | None) -> None:
         UserError: the first of them.
         LatencyError: the target is none.
     """
-    get_target(config.target)
+    check_formats(get_target(config.target))
     if force is not None and force.partition("/")[0] not in STAGES:
         raise UserError(f"unknown stage '{force}'{nearest(force, tuple(STAGES))}")
     source = config.data.source

@@ -20,8 +20,9 @@ from ...common.text import shown
 from ...exporters import ExportError
 from ...exporters.deployable import Exported
 from ...exporters.errors import in_one_line
-from ...exporters.judgement import KEEPS_FLOAT32, Judgement, Limits, judge_format, right_answers
-from ...exporters.memory import SUFFIXES, measure_memory
+from ...exporters.formats import file_names, format_names, get_format, packages
+from ...exporters.judgement import Judgement, Limits, judge_format, right_answers
+from ...exporters.onnx.formats import Onnx
 from ...exporters.passport.checksums import SIGNATURE
 from ...exporters.passport.folder import require_no_others, write_export_folder
 from ...exporters.passport.passport import Passport, package_licenses
@@ -36,34 +37,22 @@ from ...exporters.passport.records import (
     Status,
 )
 from ...latency_tables import Device, HostDevice, Target
-from ...latency_tables.targets import FormatName
 from ...models import Architecture
 from ..config import Config
 from ..console import console, progress_bar
 from ..data import eval_batches
 from ..errors import Paused
 from ..runs.run import Workspace
-from ..runs.stage_names import MODELS
 from .candidate import Candidate
-from .divergences import first_diverging_layer
-from .latency import litert_latency_here, measured_latencies, predictions_by_format
-from .maker import INT8, TUNING, FormatMaker
+from .latency import measured_latencies, predictions_by_format
+from .maker import TUNING, FormatMaker
 from .subject import EVAL_BATCH, Subject
 
 VERSION = 4
 LOOKED_AT = 16  # images on which layers are compared one by one
 ALONE = 64  # images that are also answered one at a time
 OUTPUTS = ("passport.json", "passport.html", "SHA256SUMS")
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "onnx",
-    "onnxruntime",
-    "litert-torch",
-    "ai-edge-litert",
-    "tensorrt-rtx-cu13",
-)
+PACKAGES = ("torch", "torchvision", "timm")  # besides those that formats name
 
 # Of libraries and of the user's own code: one format's failure, of whatever kind, is that format's alone. Unless the
 # machine ran out of something (`raise_if_exhausted`), which says nothing of a format.
@@ -72,7 +61,7 @@ _ANY = (Exception, SystemExit)
 
 def export(
     subject: Subject,
-    formats: Sequence[FormatName],
+    formats: Sequence[str],
     config: Config,
     target: Target,
     prediction: LatencyRecord | None,
@@ -108,7 +97,7 @@ class _Export:
     def __init__(
         self,
         subject: Subject,
-        formats: Sequence[FormatName],
+        formats: Sequence[str],
         config: Config,
         target: Target,
         prediction: LatencyRecord | None,
@@ -122,14 +111,14 @@ class _Export:
 
     def run(self, lineage: Mapping[str, Any]) -> tuple[str, ...]:
         """Returns names of the models that were written."""
-        for leftover in MODELS:  # of a run that was killed
+        for leftover in file_names():  # of a run that was killed
             (self.workspace.folder / leftover).unlink(missing_ok=True)
         require_no_others(self.workspace.folder)
         with progress_bar(self.subject.deployable.name, len(self.formats)) as bar:
             maker = FormatMaker(
                 self.subject, self.config, self.target, self.workspace, lambda text: bar.advance(text, by=0)
             )
-            candidates: dict[FormatName, Candidate] = {}
+            candidates: dict[str, Candidate] = {}
             for name in self.formats:
                 candidates[name] = self._candidate(maker, name)
                 bar.advance(name)
@@ -158,7 +147,7 @@ class _Export:
             raise ExportError("; ".join(f"{', '.join(names)}: {reason}" for reason, names in formats.items()))
         return tuple(sorted(file.path for record in records for file in record.files))
 
-    def _candidate(self, maker: FormatMaker, name: FormatName) -> Candidate:
+    def _candidate(self, maker: FormatMaker, name: str) -> Candidate:
         exported = None
         try:
             exported = maker.make(name)
@@ -168,15 +157,14 @@ class _Export:
             return Candidate(exported, Judgement(reason=in_one_line(error)))
         try:
             images = next(iter(self._parity_batches()))[:LOOKED_AT]
-            reference = maker.reference(name)
-            layer = first_diverging_layer(reference, lambda: maker.reference_onnx(name), exported, images)
+            layer = maker.first_diverging_layer(exported, images)
         except _ANY as error:  # a diagnosis, of what was judged already
             raise_if_exhausted(error)
             facts = exported.facts | {"diagnosis": f"not available: {in_one_line(error)}"}
             return Candidate(replace(exported, facts=facts), judgement)
         return Candidate(exported, replace(judgement, first_diverging_layer=layer))
 
-    def _judged(self, maker: FormatMaker, name: FormatName, exported: Exported) -> Judgement:
+    def _judged(self, maker: FormatMaker, name: str, exported: Exported) -> Judgement:
         after = right_answers(exported.run, self._labelled()) if exported.run and self.subject.knows_classes else None
         judgement = judge_format(
             self.subject.deployable,
@@ -188,45 +176,44 @@ class _Export:
             branches=bool(maker.branches),
             random_weights=self.subject.weights == "random",
         )
-        if name in ("onnx", "litert"):
+        if get_format(name).made_from is None:
             self._float_reasons[name] = judgement.reason
         wrong = self._wrong_before(maker, name)
         return replace(judgement, reason=wrong) if wrong else judgement
 
-    def _wrong_before(self, maker: FormatMaker, name: FormatName) -> str | None:
+    def _wrong_before(self, maker: FormatMaker, name: str) -> str | None:
         """Why the float32 file is wrong that a format is made from; None where it is right."""
-        family = _float_form(name)
-        if name == family:
+        float_form = get_format(name).made_from
+        if float_form is None:
             return None
-        if family not in self._float_reasons:
-            exported = maker.float_form(name)
-            assert exported is not None
+        if float_form not in self._float_reasons:
             judged = judge_format(
                 self.subject.deployable,
-                exported,
+                maker.make(float_form),
                 self._parity_batches,
                 None,
                 self.limits,
                 one_by_one=ALONE,
                 branches=bool(maker.branches),
             )
-            self._float_reasons[family] = judged.reason
-        reason = self._float_reasons[family]
+            self._float_reasons[float_form] = judged.reason
+        reason = self._float_reasons[float_form]
         return f"the float32 file that it is made from is wrong: {reason}" if reason else None
 
-    def _tune(self, maker: FormatMaker, candidates: dict[FormatName, Candidate]) -> None:
+    def _tune(self, maker: FormatMaker, candidates: dict[str, Candidate]) -> None:
         """Where 8 bits lose too much, make them of the network fine-tuned for them, and keep what answers better.
 
         Better on training images that were set apart: nothing is chosen by the validation images.
         """
-        lossy: list[tuple[FormatName, Exported]] = [
+        lossy: list[tuple[str, Exported]] = [
             (name, candidate.exported)
-            for name in INT8
-            if (candidate := candidates.get(name))
+            for name in format_names()
+            if get_format(name).precision == "int8"
+            and (candidate := candidates.get(name))
             and candidate.judgement.reason
             and candidate.exported
             # What is wrong in float32 stays wrong.
-            and not self._float_reasons.get(_float_form(name))
+            and not self._float_reasons.get(get_format(name).made_from or name)
         ]
         try:
             if not lossy or not maker.tune():
@@ -246,34 +233,45 @@ class _Export:
                 told = {"fine_tuned": self.settings.tune.model_dump(), "selection_top1_untuned": before}
                 candidates[name] = replace(tuned, exported=replace(tuned.exported, facts=tuned.exported.facts | told))
 
-    def _timed(self, maker: FormatMaker, candidates: dict[FormatName, Candidate]) -> dict[FormatName, Candidate]:
-        """With latencies: measured of ONNX files, in turns; predicted of the network as it is."""
+    def _timed(self, maker: FormatMaker, candidates: dict[str, Candidate]) -> dict[str, Candidate]:
+        """With latencies: measured of ONNX files, in turns, and of others here; predicted of the network as it is."""
         made = {name: candidate.exported for name, candidate in candidates.items() if candidate.exported}
-        models = {name: exported.model for name, exported in made.items() if name.startswith("onnx")}
+        models = {name: exported.model for name, exported in made.items() if get_format(name).is_onnx}
         # 8 bits are for speed: on the machine that they were made for, they must have it.
-        race = self.target.device_kind == HostDevice.kind and "onnx-int8" in models
-        if race:
-            models.setdefault("onnx", maker.float_onnx)
-        shape = self.subject.deployable.input_shape
+        racing = [
+            name
+            for name in models
+            if self.target.device_kind == HostDevice.kind and get_format(name).precision == "int8"
+        ]
+        if racing:
+            models.setdefault(Onnx.name, maker.float_onnx)
         measured = self._measured(models)
         for name, exported in made.items():
-            if name.startswith("litert") and exported.run is not None:
-                try:
-                    measured[name] = [litert_latency_here(exported.model, shape, self.settings)]
-                except _ANY as error:
-                    raise_if_exhausted(error)
-                    _not_timed(name, error)
+            if not get_format(name).is_onnx and (record := self._measured_here(exported)) is not None:
+                measured[name] = [record]
         predicted = predictions_by_format(self.prediction, candidates)
-        timed: dict[FormatName, Candidate] = {
+        timed: dict[str, Candidate] = {
             name: replace(
                 candidate, latency=(*([predicted[name]] if name in predicted else ()), *measured.get(name, ()))
             )
             for name, candidate in candidates.items()
         }
-        if race and measured.get("onnx") and measured.get("onnx-int8"):
-            before, after = measured["onnx"][-1], measured["onnx-int8"][-1]
-            timed["onnx-int8"] = self._judged_by_speed(timed["onnx-int8"], before, after)
+        for name in racing:
+            if measured.get(Onnx.name) and measured.get(name):
+                timed[name] = self._judged_by_speed(timed[name], measured[Onnx.name][-1], measured[name][-1])
         return timed
+
+    def _measured_here(self, exported: Exported) -> LatencyRecord | None:
+        """Latency of a file that is no ONNX file, on this host; None where it has none."""
+        if exported.run is None:
+            return None
+        shape, rounds = self.subject.deployable.input_shape, self.settings.latency_rounds
+        try:
+            return get_format(exported.format).latency_here(exported.model, shape, rounds)
+        except _ANY as error:
+            raise_if_exhausted(error)
+            _not_timed(exported.format, error)
+            return None
 
     def _measured(self, models: Mapping[str, bytes]) -> dict[str, list[LatencyRecord]]:
         """Latencies of ONNX files; a file that cannot be timed has none, which takes none from the others."""
@@ -294,7 +292,7 @@ class _Export:
         reason = f"{speedup:.2f} times as fast as float here (limit {least:g})"
         return replace(candidate, judgement=replace(candidate.judgement, reason=reason))
 
-    def _record(self, name: FormatName, candidate: Candidate) -> FormatRecord:
+    def _record(self, name: str, candidate: Candidate) -> FormatRecord:
         exported, found = candidate.exported, candidate.judgement
         status: Status = "written"
         reason = found.reason
@@ -317,20 +315,20 @@ class _Export:
             facts=exported.facts | ({"judged_by": found.judged_by} if found.judged_by else {}) if exported else {},
         )
 
-    def _parity(self, name: FormatName, found: Judgement) -> ParityRecord | None:
+    def _parity(self, name: str, found: Judgement) -> ParityRecord | None:
         if found.parity is None:
             return None
-        tolerance = self.limits.tolerance if name in KEEPS_FLOAT32 else None
+        tolerance = self.limits.tolerance if get_format(name).keeps_float32 else None
         return ParityRecord.of(found.parity, tolerance=tolerance, first_diverging_layer=found.first_diverging_layer)
 
-    def _accuracy(self, name: FormatName, found: Judgement) -> Accuracy | None:
+    def _accuracy(self, name: str, found: Judgement) -> Accuracy | None:
         if found.top1 is None or found.top1_before is None:
             return None
         return Accuracy(
             pytorch_top1=found.top1_before,
             exported_top1=found.top1,
             images=len(self.subject.images.val),
-            max_drop=None if name in KEEPS_FLOAT32 else self.limits.max_drop,
+            max_drop=None if get_format(name).keeps_float32 else self.limits.max_drop,
         )
 
     def _with_files(self, record: FormatRecord) -> FormatRecord:
@@ -342,11 +340,10 @@ class _Export:
         return record.model_copy(update={"files": files, "memory": self._memory(record)})
 
     def _memory(self, record: FormatRecord) -> MemoryRecord | None:
-        path = self.workspace.folder / record.files[0].path if record.files else None
-        if path is None or path.suffix not in SUFFIXES or record.status == "not_run":
+        if not record.files or record.status == "not_run":
             return None
         try:
-            return measure_memory(path)
+            return get_format(record.format).memory(self.workspace.folder / record.files[0].path)
         except _ANY as error:
             raise_if_exhausted(error)
             console.print(f"[yellow]        {shown(in_one_line(error))}[/]")
@@ -367,7 +364,9 @@ class _Export:
             madds=subject.cost.madds,
             preprocessing=model.preprocessing,
             formats=records,
-            licenses=Licenses(data=self.settings.data_license or "not stated", packages=package_licenses(*PACKAGES)),
+            licenses=Licenses(
+                data=self.settings.data_license or "not stated", packages=package_licenses(*PACKAGES, *packages())
+            ),
             lineage={**lineage, "weights": subject.weights},
         )
 
@@ -381,11 +380,6 @@ class _Export:
     def _parity_batches(self) -> Iterator[Tensor]:
         sample = self.subject.images.val.spread(self.settings.parity_images)
         return (images for images, _ in eval_batches(sample, batch_size=EVAL_BATCH, resolution=self.subject.resolution))
-
-
-def _float_form(name: FormatName) -> str:
-    """The float32 format that a format is made from."""
-    return name.partition("-")[0].replace("tensorrt", "onnx")
 
 
 def _not_timed(name: str, error: BaseException) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 
+from ...exporters.formats import get_format
+from ...exporters.onnx.formats import Onnx
 from ...exporters.passport.records import LatencyRecord, SustainedRecord
 from ...latency_tables import Device, HostDevice, Predictor, Rounds, Target, judge, measure, measure_sustained
 from ...latency_tables.runtimes.names import runtime_family, runtime_warning
 from ...latency_tables.runtimes.onnx_files import fixed_shapes
-from ...latency_tables.targets import FormatName
 from ...models import Block
 from .settings import ExportConfig
 
@@ -20,7 +20,7 @@ def predicted_latency(target: Target, predictor: Predictor, blocks: Sequence[Blo
     """What the target's table says of a network in float32, and whether an ONNX file runs in the table's runtime."""
     prediction = predictor.predict(blocks)
     table = predictor.table
-    warning = runtime_warning(table, "onnx")
+    warning = runtime_warning(table, Onnx.name, Onnx.runtime)
     return LatencyRecord(
         target=target.name,
         device=str(table.device["name"]),
@@ -37,15 +37,14 @@ def predicted_latency(target: Target, predictor: Predictor, blocks: Sequence[Blo
     )
 
 
-def predictions_by_format(
-    prediction: LatencyRecord | None, formats: Iterable[FormatName]
-) -> dict[FormatName, LatencyRecord]:
+def predictions_by_format(prediction: LatencyRecord | None, formats: Collection[str]) -> dict[str, LatencyRecord]:
     """The float files that the prediction is stated of: in the table's runtime, and ONNX with a warning if need be."""
     if prediction is None:
         return {}
-    of_litert = runtime_family(prediction.runtime or "") == "LiteRT"
-    # The number is the same for both; where a file runs in another runtime, its record says so.
-    stated = {"onnx": prediction, **({"litert": _of_the_file(prediction)} if of_litert else {})}
+    of_table = runtime_family(prediction.runtime or "")
+    # The number is the same for all; where a file runs in another runtime, its record says so.
+    own = [name for name in formats if get_format(name).made_from is None and get_format(name).runtime == of_table]
+    stated = {name: _of_the_file(prediction) for name in own} | {Onnx.name: prediction}
     return {name: stated[name] for name in formats if name in stated}
 
 
@@ -79,7 +78,7 @@ def measured_latencies(
     records: dict[str, list[LatencyRecord]] = {name: [] for name in models}
     for place_name, place in places.items():
         # Files of fewer bits may differ from this host's answers by more; here they are compared with themselves.
-        exact = {name: model for name, model in fixed.items() if name == "onnx" or place_name == "host"}
+        exact = {name: model for name, model in fixed.items() if get_format(name).keeps_float32 or place_name == "host"}
         rest = {name: model for name, model in fixed.items() if name not in exact}
         for group, precision in ((exact, "fp32"), (rest, "int8")):
             if group:
@@ -108,22 +107,6 @@ def _timed(
         )
         for name, timing in timings.items()
     }
-
-
-def litert_latency_here(content: bytes, shape: Sequence[int], settings: ExportConfig) -> LatencyRecord:
-    """The time of a LiteRT file on this host, one thread."""
-    from ...exporters.litert.runtime import litert_latency
-
-    shortest, median = litert_latency(content, shape, settings.latency_rounds)
-    return LatencyRecord(
-        target="host",
-        device=str(HostDevice().fingerprint()["name"]),
-        kind="measured",
-        source=f"measured, LiteRT {metadata.version('ai-edge-litert')}, XNNPACK, 1 thread",
-        latency_ms=shortest,
-        median_ms=median,
-        rounds=settings.latency_rounds,
-    )
 
 
 def _sustained(place: Device, model: Mapping[str, bytes], seconds: float) -> SustainedRecord | None:

@@ -1,27 +1,23 @@
-"""How each format of a network is made: what it is made from, and with which settings."""
+"""Makes the formats of a network from what they share; how each is made is its own, see `Format`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, cast
 
-from ...common.places import cache_root
-from ...exporters import export_onnx, onnx_logits
+from torch import Tensor
+
+from ...exporters import export_onnx
 from ...exporters.deployable import Deployable, Exported, Samples
+from ...exporters.format import LAYER_TOLERANCE
+from ...exporters.formats import get_format
 from ...exporters.judgement import accuracy
 from ...latency_tables import Target
-from ...latency_tables.targets import FormatName
 from ..config import Config
 from ..runs.run import Workspace
 from .subject import EVAL_BATCH, Subject
 
-if TYPE_CHECKING:
-    from ...exporters.tensorrt.settings import TensorRtSettings
-
-
-INT8: tuple[FormatName, ...] = ("onnx-int8", "tensorrt-int8", "litert-int8")
 TUNING = ".tuning"  # hidden: it is none of the files that are handed over
 
 
@@ -42,38 +38,46 @@ class FormatMaker:
         self.subject, self.config, self.settings = subject, config, config.export
         self.target, self.workspace, self.say = target, workspace, say
         self._tuned: Deployable | None = None
+        self._float_forms: dict[str, Exported] = {}
         self.branches: list[str] = []  # of the network's code, see `traced`
 
-    def make(self, name: FormatName) -> Exported:
-        """One format.
+    def make(self, name: str) -> Exported:
+        """One format. Those in float32 that others are made from, and judged by, are made once.
 
         Raises:
             ExportError: it cannot be made: its library is not installed, or does not know an operator.
         """
-        kind, _, precision = name.partition("-")
-        if kind == "onnx":
-            return self._onnx(precision)
-        if kind == "litert":
-            return self._litert(precision)
-        return self._tensorrt(precision)
+        form = get_format(name)
+        if form.made_from is not None or not form.keeps_float32:
+            return form.make(self)
+        if name not in self._float_forms:
+            self._float_forms[name] = form.make(self)
+        return self._float_forms[name]
 
-    def reference(self, name: FormatName) -> Deployable:
+    def reference(self, name: str) -> Deployable:
         """The network that a format is made from: tuned, where that was for this format."""
-        return self._tuned if name in INT8 and self._tuned is not None else self.subject.deployable
+        tuned = self._tuned if get_format(name).precision == "int8" else None
+        return tuned or self.subject.deployable
 
-    def reference_onnx(self, name: FormatName) -> bytes:
+    def reference_onnx(self, name: str) -> bytes:
         """The same as float32 ONNX."""
         model = self.reference(name)
         return self.float_onnx if model is self.subject.deployable else self._exported(model)
 
-    def float_form(self, name: FormatName) -> Exported | None:
-        """The float32 format that another one is made from; None of those that are it."""
-        kind, _, precision = name.partition("-")
-        if kind == "litert":
-            return self._float_litert if precision else None
-        return (
-            Exported("onnx", {"model.onnx": self.float_onnx}, onnx_logits(self.float_onnx)) if name != "onnx" else None
-        )
+    def first_diverging_layer(self, exported: Exported, images: Tensor) -> str | None:
+        """The first layer of a format to answer otherwise than the network that it was made from.
+
+        Args:
+            exported: the format.
+            images: a few, preprocessed, `[N, C, H, W]`.
+
+        Returns:
+            Its name; None where no layer differs by more than the precision explains, or none can be looked at.
+        """
+        form = get_format(exported.format)
+        if exported.run is None:
+            return None
+        return form.first_diverging_layer(self, exported, images, LAYER_TOLERANCE[form.precision])
 
     def tune(self) -> bool:
         """Fine-tune the network for 8 bits, where the configuration asks for it; formats made after this one use it."""
@@ -96,68 +100,22 @@ class FormatMaker:
 
     def selection_top1(self, exported: Exported) -> float:
         """Top-1 of a format on the images that choices are made by; 0 where it cannot run here."""
-        samples = self._samples
+        samples = self.samples
         parts = zip(samples.selection.split(EVAL_BATCH), samples.labels.split(EVAL_BATCH), strict=True)
         return accuracy(exported.run, parts) if exported.run else 0.0
 
-    def _onnx(self, precision: str) -> Exported:
-        if precision == "int8":
-            return self._quantised(self.settings.int8.activations)
-        if precision == "fp16":
-            from ...exporters.onnx.fp16 import to_fp16
-
-            return to_fp16(self.float_onnx)
-        content = self.float_onnx
-        facts = {"branches_on_data": self.branches} if self.branches else {}
-        return Exported("onnx", {"model.onnx": content}, onnx_logits(content), facts=facts)
-
-    def _quantised(self, activations: Literal["unsigned", "signed"]) -> Exported:
-        from ...exporters.onnx.int8 import Int8Settings, quantise_onnx
-
-        given = self.settings.int8
-        settings = Int8Settings(
-            activations, tuple(given.methods), max_drop=given.max_drop, max_float_layers=given.max_float_layers
-        )
-        return quantise_onnx(self.reference_onnx("onnx-int8"), self._samples, settings, self.say)
-
-    def _tensorrt(self, precision: str) -> Exported:
-        from ...exporters.tensorrt.build import build_engine
-
-        content = self.float_onnx
-        if precision == "int8":
-            content = self._quantised("signed").model  # TensorRT reads no other
-        elif precision == "fp16":
-            content = self._onnx("fp16").model
-        self.say("building the engine")
-        known = cast(Literal["fp32", "fp16", "int8"], precision or "fp32")
-        return build_engine(content, known, self._tensorrt_settings())
-
-    def _litert(self, precision: str) -> Exported:
-        from ...exporters.litert.export import LiteRtSettings, to_litert_int8
-
-        if precision != "int8":
-            return self._float_litert
-        self.say("converting")
-        settings = LiteRtSettings(layout=self.settings.litert.layout)
-        return to_litert_int8(self.reference("litert-int8"), self._samples, settings)
-
-    @cached_property
-    def _float_litert(self) -> Exported:
-        from ...exporters.litert.export import LiteRtSettings, to_litert
-
-        self.say("converting")
-        return to_litert(self.subject.deployable, LiteRtSettings(layout=self.settings.litert.layout))
-
-    def _tensorrt_settings(self) -> TensorRtSettings:
-        from ...exporters.tensorrt.settings import TensorRtSettings
-
-        given = self.settings.tensorrt
-        cache = cache_root() / "tensorrt"
-        return TensorRtSettings(given.library, tuple(given.compute_capabilities), given.batch, cache)
-
-    @cached_property
+    @property
     def float_onnx(self) -> bytes:
         """The network as ONNX in float32."""
+        return self._float_onnx
+
+    @property
+    def samples(self) -> Samples:
+        """Training images for quantisation, and to choose by."""
+        return self._samples
+
+    @cached_property
+    def _float_onnx(self) -> bytes:
         return self._exported(self.subject.deployable)
 
     def _exported(self, model: Deployable) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...exporters import onnx_logits
 from ...exporters.checks.findings import Finding, failed, ok, skipped
+from ...exporters.formats import format_of_file
 from ...exporters.judgement import accuracy
 from ...exporters.passport.passport import Passport
 from ...exporters.passport.records import FormatRecord
@@ -18,7 +18,7 @@ TOLERANCE = 0.005
 
 
 def remeasured(passport: Passport, folder: Path, dataset: Dataset) -> Iterator[Finding]:
-    """Compare the top-1 of every ONNX file with what its passport says.
+    """Compare the top-1 of every file that can answer once more (of ours, ONNX) with what its passport says.
 
     Args:
         passport: of the folder.
@@ -32,11 +32,12 @@ def remeasured(passport: Passport, folder: Path, dataset: Dataset) -> Iterator[F
     for record in passport.formats:
         if not record.files:
             continue
-        file = record.files[0].path
-        if record.accuracy is None or not file.endswith(".onnx"):
+        path = folder / record.files[0].path
+        file, form = record.files[0].path, format_of_file(record.format, path.suffix)
+        run = form.answers(path.read_bytes()) if record.accuracy is not None and form is not None else None
+        if run is None:
             yield skipped(file, "accuracy", "none is stated" if record.accuracy is None else "only ONNX is run again")
             continue
-        run = onnx_logits((folder / file).read_bytes())
         found = accuracy(run, eval_batches(images, batch_size=EVAL_BATCH, resolution=passport.resolution))
         yield _compared(record, file, found)
 

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
+from pydantic_core import PydanticKnownError
 
 from ...common.kinds import Number, Switch, Text, Whole
 from ...common.settings import Section
-from ...latency_tables.targets import FormatName
+from ...exporters.formats import format_names
+from ...exporters.litert.settings import LiteRtSettings
+from ...exporters.onnx.settings import Int8Settings
+from ...exporters.tensorrt.settings import TensorRtSettings
 from ..data.settings import Augment
 
+
+def _there_is_such_a_format(name: Any) -> Any:
+    known = format_names()
+    if name not in known:
+        *others, last = map(repr, known)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return name
+
+
+FormatName = Annotated[str, BeforeValidator(_there_is_such_a_format)]
 Channel = Annotated[Number, Field(ge=-1e6, le=1e6)]
 Deviation = Annotated[Number, Field(gt=0, le=1e6)]
-
-
-class Int8Config(Section):
-    """Static quantisation to 8 bits."""
-
-    calibration_images: Whole = Field(
-        default=256, ge=8, le=1_000_000, description="training images that ranges are taken from"
-    )
-    selection_images: Whole = Field(
-        default=512,
-        ge=8,
-        le=1_000_000,
-        description="training images, set apart from those, that ways of quantising are compared on",
-    )
-    methods: list[Literal["minmax", "percentile", "entropy"]] = Field(
-        default=["minmax", "percentile", "entropy"], min_length=1, description="of calibration: the best is taken"
-    )
-    activations: Literal["unsigned", "signed"] = Field(
-        default="unsigned", description="of onnx-int8: what x86 multiplies fast; TensorRT's are always signed"
-    )
-    max_drop: Number = Field(default=0.01, ge=0, le=1, description="of top-1 on the validation images, by any format")
-    max_float_layers: Whole = Field(default=8, ge=0, le=10_000, description="sensitive layers that may stay in float")
-    min_speedup: Number = Field(
-        default=1.0,
-        ge=0,
-        le=1000,
-        description="over float, where the target is this machine: less, and int8 is withheld",
-    )
 
 
 class TuneConfig(Section):
@@ -57,35 +43,6 @@ class TuneConfig(Section):
     momentum: Number = Field(default=0.9, ge=0, lt=1, description="first beta of AdamW")
     weight_decay: Number = Field(default=0.0, ge=0, le=1)
     augment: Augment = Augment()
-
-
-class TensorRtConfig(Section):
-    """TensorRT engines."""
-
-    library: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
-    compute_capabilities: list[Text] = Field(
-        default=[],
-        description="of the GPUs to build for, such as 8.6; empty: this machine's, or all that RTX knows",
-    )
-    batch: tuple[Whole, Whole, Whole] = Field(default=(1, 1, 32), description="smallest, usual and largest batch")
-
-    @field_validator("compute_capabilities", mode="before")
-    @classmethod
-    def _yaml_reads_them_as_numbers(cls, value: Any) -> Any:
-        return [str(each) if isinstance(each, float) else each for each in value] if isinstance(value, list) else value
-
-    @field_validator("batch")
-    @classmethod
-    def _batches_rise(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
-        if not 1 <= value[0] <= value[1] <= value[2]:
-            raise ValueError("expected three rising numbers, from 1")
-        return value
-
-
-class LiteRtConfig(Section):
-    """LiteRT files."""
-
-    layout: Literal["nchw", "nhwc"] = Field(default="nhwc", description="of the input images")
 
 
 class ExportConfig(Section):
@@ -111,10 +68,10 @@ class ExportConfig(Section):
     std: tuple[Deviation, Deviation, Deviation] | None = Field(
         default=None, description="likewise; empty means the images' own"
     )
-    int8: Int8Config = Int8Config()
+    int8: Int8Settings = Int8Settings()
     tune: TuneConfig = TuneConfig()
-    tensorrt: TensorRtConfig = TensorRtConfig()
-    litert: LiteRtConfig = LiteRtConfig()
+    tensorrt: TensorRtSettings = TensorRtSettings()
+    litert: LiteRtSettings = LiteRtSettings()
     data_license: Text | None = Field(default=None, description="of the images, for the passport")
     sign_with: Text | None = Field(
         default=None,

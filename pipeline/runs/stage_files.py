@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...common.files import is_temporary, sha256_file, sync_folder
 from ...common.names import inside
+from ...exporters.formats import file_names
 from ..errors import UserError
 from .digested_lines import DIGESTS
 from .folder import KEY_FILE
@@ -27,7 +28,8 @@ def own_files(folder: Path, stage: str, outputs: Iterable[str]) -> list[str]:
     """
     kind = kind_of(stage)
     lines = (kind.lines, kind.lines + DIGESTS) if kind and kind.lines else ()
-    patterns = (*(kind.own_files if kind else ()), *lines, *UNFINISHED)
+    models = file_names() if stage.split("/")[0] == "export" else ()
+    patterns = (*(kind.own_files if kind else ()), *models, *lines, *UNFINISHED)
     outputs = set(outputs)
     return [
         name for name in _files(folder) if name in outputs or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -8,10 +8,6 @@ from pathlib import Path
 from .checkpoint_file import CHECKPOINT, previous_of
 
 CHECKPOINTS = (CHECKPOINT, previous_of(Path(CHECKPOINT)).name)
-MODELS = (  # of every format
-    *("model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.tflite", "model.int8.tflite"),
-    *("model.fp32.engine", "model.fp16.engine", "model.int8.engine"),
-)
 _TIMED = ("blocks", "networks", "networks-again", "references-[0-9]")  # each aside, too, where nothing settled
 
 
@@ -59,7 +55,7 @@ STAGES: dict[str, StageKind] = {
     "retrain": StageKind(("metrics.jsonl", "weights.safetensors", "result.json"), made_from=("supernet",)),
     "export": StageKind(
         (
-            *(*MODELS, "passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
+            *("passport.json", "passport.html", "SHA256SUMS", "SHA256SUMS.sig"),
             *(f".tuning/{name}" for name in ("metrics.jsonl", "weights.safetensors", *CHECKPOINTS)),
         ),
         made_from=("picks", "retrain"),

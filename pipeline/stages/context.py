@@ -14,6 +14,7 @@ from ..config import Config
 from ..console import announce, console
 from ..data import Dataset, load_dataset
 from ..errors import UserError
+from ..export.target_formats import check_formats
 from ..runs.run import Run
 from ..supernet import train as train_supernet
 
@@ -30,6 +31,7 @@ class Context:
     def __init__(self, config: Config, run: Run, dataset: Dataset) -> None:
         self.config, self.run, self.dataset = config, run, dataset
         self.target = get_target(config.target)
+        check_formats(self.target)
         self.proxy_space = config.proxy_space
         run.settings = config.to_yaml()
 

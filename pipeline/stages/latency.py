@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ... import latency_tables
 from ...common.files import sha256_json, write_atomic, write_json
 from ...common.text import shown
+from ...exporters.onnx.formats import Onnx
 from ...latency_tables import (
     LatencyError,
     LatencyTable,
@@ -149,7 +150,7 @@ def announce_table(verdict: Verdict, table: LatencyTable) -> None:
     console.print(f"[{colour}]table    {shown(table.name)}, {verdict.state}: {shown(verdict.figure)}[/]")
     if table.kind == "fitted":
         console.print(f"[{colour}]         not measured here: {shown(table.source.partition(';')[0])}[/]")
-    for line in about_networks(table), runtime_warning(table, "onnx"):
+    for line in about_networks(table), runtime_warning(table, Onnx.name, Onnx.runtime):
         if line:
             console.print(f"[{colour}]         {shown(line)}[/]", soft_wrap=True)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from fairnas.exporters import Preprocessing, export_onnx
 from fairnas.exporters.deployable import Samples
-from fairnas.exporters.onnx.int8 import Int8Settings, quantise_onnx
+from fairnas.exporters.onnx.int8 import quantise_onnx
+from fairnas.exporters.onnx.settings import Int8Settings
 from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import Tensor, nn
@@ -26,8 +27,10 @@ def int8_file(network: nn.Module, images: Tensor, labels: Tensor) -> bytes:
     """The network as the exporter's int8 file, every layer in int8, with the least and greatest values as ranges."""
     preprocessing = Preprocessing(images.shape[-1], 1.0, STATISTICS, STATISTICS)
     content = export_onnx(network, preprocessing, [str(number) for number in range(10)], 18, "small")
-    settings = Int8Settings(methods=("minmax",), max_float_layers=0, float_front=False)
-    exported = quantise_onnx(content, Samples(images, images, labels), settings, lambda text: None)
+    settings = Int8Settings(methods=["minmax"], max_float_layers=0)
+    exported = quantise_onnx(
+        content, Samples(images, images, labels), settings, lambda text: None, with_float_front=False
+    )
     return next(iter(exported.files.values()))
 
 

@@ -13,10 +13,11 @@ import torch
 from fairnas.exporters.deployable import Deployable, Exported, Samples
 from fairnas.exporters.errors import ExportError
 from fairnas.exporters.litert.divergence import litert_divergence
-from fairnas.exporters.litert.export import LiteRtSettings, to_litert, to_litert_int8
+from fairnas.exporters.litert.export import to_litert, to_litert_int8
 from fairnas.exporters.litert.files import operators, read_metadata, with_metadata
 from fairnas.exporters.litert.int8 import choose_int8
 from fairnas.exporters.litert.runtime import litert_latency, litert_logits
+from fairnas.exporters.litert.settings import LiteRtSettings
 from fairnas.exporters.onnx.export import Preprocessing
 from fairnas.exporters.parity import compare
 from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
@@ -278,7 +279,8 @@ network_events = ("socket.connect", "socket.getaddrinfo", "socket.sendto")
 sys.addaudithook(lambda event, args: event in network_events and reached.append((event, args)))
 import torch
 from fairnas.exporters.deployable import Deployable, Samples
-from fairnas.exporters.litert.export import LiteRtSettings, to_litert_int8
+from fairnas.exporters.litert.export import to_litert_int8
+from fairnas.exporters.litert.settings import LiteRtSettings
 from fairnas.exporters.onnx.export import Preprocessing
 from torch import nn
 network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()

@@ -20,15 +20,16 @@ from fairnas.exporters.onnx.export import traced
 from fairnas.exporters.onnx.float_layers import float_front
 from fairnas.exporters.onnx.gates import absorb_gates, gate_ranges, spell_out_hard_swish
 from fairnas.exporters.onnx.graph import inner_tensors, loaded, quiet_session
-from fairnas.exporters.onnx.int8 import FILE, Int8Settings, _Quantiser, quantise_onnx
+from fairnas.exporters.onnx.int8 import FILE, _Quantiser, quantise_onnx
 from fairnas.exporters.onnx.prepare import prepared
+from fairnas.exporters.onnx.settings import Int8Settings
 from fairnas.latency_tables.runtimes.quantize import quantized_from
 from onnx import TensorProto
 from torch import nn
 
 from tests.exporters.quantised_networks import exported_network, images
 
-QUICK = Int8Settings(methods=("minmax",), max_drop=1.0)
+QUICK = Int8Settings(methods=["minmax"], max_drop=1.0)
 
 
 def samples(network: nn.Module, calibration: int = 16, selection: int = 32) -> Samples:
@@ -37,10 +38,13 @@ def samples(network: nn.Module, calibration: int = 16, selection: int = 32) -> S
     return Samples(images(calibration, seed=2), chosen, network(chosen).argmax(1))
 
 
-def quantise(name: str, settings: Int8Settings = QUICK, network: nn.Module | None = None) -> tuple[Exported, bytes]:
+def quantise(
+    name: str, settings: Int8Settings = QUICK, network: nn.Module | None = None, *, with_float_front: bool = True
+) -> tuple[Exported, bytes]:
     """Quantise a small network; returns the float file too."""
     network, content = exported_network(name, network)
-    return quantise_onnx(content, samples(network), settings, lambda text: None), content
+    taken = samples(network)
+    return quantise_onnx(content, taken, settings, lambda text: None, with_float_front=with_float_front), content
 
 
 def relative_error(expected: torch.Tensor, answered: torch.Tensor) -> float:
@@ -74,7 +78,7 @@ class TestWhatRunsInEightBits:
 
     @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "efficientnet_lite0"])
     def test_without_a_front_nothing_is_left_in_float(self, name: str) -> None:
-        exported, _ = quantise(name, Int8Settings(methods=("minmax",), max_drop=1.0, float_front=False))
+        exported, _ = quantise(name, QUICK, with_float_front=False)
         kinds = run_operators(exported.files[FILE])
         in_float = {"Conv", "FusedConv", "Gemm", "Add", "Mul", "HardSigmoid", "HardSwish", "ReduceMean", "Clip", "Relu"}
         assert not in_float & set(kinds)
@@ -112,7 +116,9 @@ class TestWhatRunsInEightBits:
                 assert not stored[node.input[1]].dims
 
     def test_signed_is_symmetric_with_float_biases_and_only_inputs_quantised(self) -> None:
-        exported, _ = quantise("mobilenetv3_small_050", Int8Settings("signed", ("minmax",), max_drop=1.0))
+        exported, _ = quantise(
+            "mobilenetv3_small_050", Int8Settings(activations="signed", methods=["minmax"], max_drop=1.0)
+        )
         model = loaded(exported.files[FILE])
         stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         made = {name: node for node in model.graph.node for name in node.output}
@@ -194,8 +200,8 @@ class TestChoices:
         network = _with_uneven_channels(exported_network("resnet18")[0])
         content = exported_network("uneven", network)[1]
         taken = samples(network, selection=64)
-        lax = quantise_onnx(content, taken, Int8Settings(methods=("minmax",), max_drop=1.0), lambda text: None)
-        strict = Int8Settings(methods=("minmax",), max_drop=0.15, max_float_layers=2)
+        lax = quantise_onnx(content, taken, Int8Settings(methods=["minmax"], max_drop=1.0), lambda text: None)
+        strict = Int8Settings(methods=["minmax"], max_drop=0.15, max_float_layers=2)
         told: list[str] = []
         mended = quantise_onnx(content, taken, strict, told.append)
         assert lax.facts["selection"]["drop"] > 0.15 >= mended.facts["selection"]["drop"]
@@ -217,7 +223,7 @@ class TestChoices:
             assert kinds["QGemm"] == 2 - len(layers)
 
     def test_the_budget_of_float_layers_may_be_none(self) -> None:
-        exported, _ = quantise("resnet18", Int8Settings(methods=("minmax",), max_drop=0.0, max_float_layers=0))
+        exported, _ = quantise("resnet18", Int8Settings(methods=["minmax"], max_drop=0.0, max_float_layers=0))
         assert not [each for each in exported.facts["float_layers"] if each["why"].startswith("sensitive")]
 
     def test_what_cannot_be_quantised_is_refused_in_one_line(self) -> None:

@@ -25,6 +25,7 @@ from fairnas.exporters.checks.cost import check_cost
 from fairnas.exporters.checks.expectations import Expected, parse_expected
 from fairnas.exporters.checks.findings import Finding
 from fairnas.exporters.checks.model_facts import RECIPE
+from fairnas.exporters.onnx import check as onnx_check
 from fairnas.exporters.passport.checksums import format_sums, sign
 from fairnas.exporters.passport.page import render_passport
 from fairnas.exporters.passport.passport import read_passport
@@ -56,7 +57,7 @@ def each_model_is_run_once() -> Iterator[None]:
         return known[asked]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify_models, "facts_of", facts_of)
+        patch.setattr(onnx_check, "facts_of", facts_of)
         yield
 
 

@@ -15,10 +15,11 @@ import pytest
 from fairnas.common.files import sha256_file
 from fairnas.exporters import ExportError, Preprocessing
 from fairnas.exporters.checks import model_process
-from fairnas.exporters.checks import models as verify_models
 from fairnas.exporters.checks.findings import Finding, failed, ok
 from fairnas.exporters.deployable import Deployable
-from fairnas.exporters.litert.export import LiteRtSettings, to_litert
+from fairnas.exporters.litert.export import to_litert
+from fairnas.exporters.litert.settings import LiteRtSettings
+from fairnas.exporters.onnx import check as onnx_check
 from fairnas.exporters.parity import Parity
 from fairnas.exporters.passport.checksums import format_sums, sign
 from fairnas.exporters.passport.page import render_passport
@@ -47,7 +48,7 @@ def each_model_is_run_once() -> Iterator[None]:
         return known[asked]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify_models, "facts_of", facts_of)
+        patch.setattr(onnx_check, "facts_of", facts_of)
         yield
 
 

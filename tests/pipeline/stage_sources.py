@@ -52,6 +52,9 @@ EXCLUDED = {
     "pipeline/errors.py",
     "latency_tables/errors.py",
     "exporters/errors.py",
+    "exporters/litert/settings.py",
+    "exporters/onnx/settings.py",
+    "exporters/tensorrt/settings.py",
 }
 # Data that comes with a module and is in no stage's key.
 DATA = {

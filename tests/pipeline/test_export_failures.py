@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 from fairnas.common.exhaustion import Exhausted
-from fairnas.exporters import ExportError
+from fairnas.exporters import ExportError, memory
 from fairnas.exporters.deployable import Exported
 from fairnas.exporters.judgement import Judgement
 from fairnas.exporters.onnx import export as onnx
@@ -56,7 +56,7 @@ def test_nor_a_lack_of_latency_or_memory(exporting: Any, monkeypatch: pytest.Mon
     record = FormatRecord.model_construct(format="onnx", status="written", files=[file])
     for fails in (_full_disk, _of_its_own):
         monkeypatch.setattr(export, "measured_latencies", fails)
-        monkeypatch.setattr(export, "measure_memory", fails)
+        monkeypatch.setattr(memory, "measure_memory", fails)
         for work in (lambda: exporting._measured({"onnx": b""}), lambda: exporting._memory(record)):
             if fails is _of_its_own:
                 assert not work()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fairnas.latency_tables import LatencyTable, Predictor, list_tables, load_table
-from fairnas.latency_tables.runtimes.names import is_of_runtime, runtime_family, runtime_warning
+from fairnas.latency_tables.runtimes.names import runtime_family, runtime_warning
 from fairnas.latency_tables.table_parts import BlockLatency
 from fairnas.models import PUBLISHED, get_space
 from fairnas.pipeline.errors import UserError
@@ -91,13 +91,14 @@ def test_families_of_runtimes(text: str, family: str | None) -> None:
 
 def test_a_table_of_tensorflow_lite_warns_beside_onnx_only() -> None:
     table = load_table("pixel1")
-    assert is_of_runtime(table, "litert")
-    assert runtime_warning(table, "litert-int8") is None
-    assert runtime_warning(table, "onnx") == (
+    assert runtime_warning(table, "litert-int8", "LiteRT") is None
+    assert runtime_warning(table, "onnx", "ONNX Runtime") == (
         "the table is of TensorFlow Lite, one core; onnx files run in ONNX Runtime, "
         "where they may take more or less time"
     )
-    assert "a runtime that its source does not name" in str(runtime_warning(load_table("note10"), "onnx"))
+    assert "a runtime that its source does not name" in str(
+        runtime_warning(load_table("note10"), "onnx", "ONNX Runtime")
+    )
 
 
 def test_a_table_is_scaled_by_networks_that_somebody_timed(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fairnas.exporters.formats import file_names
 from fairnas.exporters.onnx import fp16 as onnx_fp16
 from fairnas.exporters.onnx import int8 as onnx_int8
 from fairnas.latency_tables import profiler
 from fairnas.pipeline.latency import picks as check_picks
 from fairnas.pipeline.runs.stage_files import own_files, strays
-from fairnas.pipeline.runs.stage_names import MODELS
 
 _THEIRS = {
     "latency": ["blocks-2024.jsonl", "networks.notes.jsonl", "references.jsonl", "references-old.jsonl"],
@@ -35,7 +35,7 @@ def test_all_that_a_killed_stage_may_leave_is_its_own(tmp_path: Path) -> None:
         "latency": [*journals, *(Path(name).stem + profiler._ASIDE for name in journals), ".key"],
         "search": ["state.json", "scores.jsonl", "scores.jsonl.sha256", "study.db", "study.db-journal"],
         "picks": list(check_picks._JOURNALS.values()),
-        "export": [onnx_int8.FILE, onnx_fp16.FILE, *MODELS, "SHA256SUMS.sig"],
+        "export": [onnx_int8.FILE, onnx_fp16.FILE, *file_names(), "SHA256SUMS.sig"],
     }
     for stage, names in left.items():
         folder = tmp_path / stage

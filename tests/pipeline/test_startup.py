@@ -54,6 +54,7 @@ REFUSED = {
     ("retrain", "os:abort"): "os is a module of Python's own",
     ("retrain", "antigravity:fly"): "antigravity is a module of Python's own",
     ("export", "--run", "typo"): "there is no run in typo",
+    ("export", "--format", "onnx,onx"): "export.formats.1: Input should be 'onnx', 'onnx-fp16', 'onnx-int8'",
     ("retrain", "--run", "typo"): "there is no run in typo",
     ("rank", "--run", "typo"): "there is no run in typo",
     ("report", "--run", "typo"): "typo is not a run folder",
@@ -83,7 +84,7 @@ def test_mistakes_and_lists_are_answered_without_what_is_slow(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["fairnas.models", "fairnas.latency_tables"])
+@pytest.mark.parametrize("package", ["fairnas.models", "fairnas.latency_tables", "fairnas.exporters"])
 def test_lazy_packages_have_all_their_names(package: str) -> None:
     module = importlib.import_module(package)
     assert module.__file__
