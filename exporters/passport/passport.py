@@ -139,5 +139,5 @@ def schema() -> dict[str, Any]:
 
 
 def write_schema() -> None:
-    """Write it again: `python -c "from fairnas.exporters import passport; passport.write_schema()"`."""
+    """Write it again: `python -c "from fairnas.exporters.passport import passport; passport.write_schema()"`."""
     write_json(SCHEMA_FILE, schema())

@@ -1,1 +1,8 @@
 """The `fairnas` command."""
+
+
+def main() -> None:
+    """Run it; see `app.main`."""
+    from .app import main as run
+
+    run()

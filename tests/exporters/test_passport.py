@@ -36,7 +36,7 @@ def content(passport: Passport) -> dict[str, Any]:
 
 
 def test_the_published_schema_is_the_codes() -> None:
-    remedy = 'run: python -c "from fairnas.exporters import passport; passport.write_schema()"'
+    remedy = 'run: python -c "from fairnas.exporters.passport import passport; passport.write_schema()"'
     assert json.loads(SCHEMA_FILE.read_text()) == schema(), remedy
 
 

@@ -223,13 +223,15 @@ def test_a_second_run_is_refused_though_the_lock_was_removed(removed: bool, run:
 
 def test_workers_of_a_killed_run_hold_nothing(run: Path) -> None:
     with Run(run):
-        read, write = os.pipe()
+        (read, write), (ready, begun) = os.pipe(), os.pipe()
         worker = os.fork()
         if not worker:
             os.close(write)
+            os.write(begun, b"1")
             os.read(read, 1)  # until the parent ends it
             os._exit(0)
         os.close(read)
+        os.read(ready, 1)
         with pytest.raises(UserError, match="is in use by"), Run(run):
             pass
     try:
@@ -238,7 +240,8 @@ def test_workers_of_a_killed_run_hold_nothing(run: Path) -> None:
     finally:
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-        os.close(write)
+        for end in (write, ready, begun):
+            os.close(end)
 
 
 def test_a_folder_that_was_put_in_the_place_of_a_run_is_not_written_to(run: Path, tmp_path: Path) -> None:

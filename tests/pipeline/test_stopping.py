@@ -92,7 +92,7 @@ def test_handlers_are_put_back_where_nobody_asked() -> None:
 
 PROGRAM = """
 import os, signal, time
-from fairnas.pipeline import stopping
+from fairnas.pipeline.runs import stopping
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 {before}

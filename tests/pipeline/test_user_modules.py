@@ -19,7 +19,7 @@ MODULES = {
     "raises_called": "def make():\n    raise RuntimeError('no')\n",
     "exits_called": "import sys\ndef make():\n    sys.exit(0)\n",
     "sound_called": "import torch\ndef make():\n    print('made')\n    return torch.nn.Linear(512, 512)\n",
-    "sleeps": "import time\ndef make():\n    time.sleep(60)\n",
+    "sleeps": "import os, time\ndef make():\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(60)\n",
     "borrows": "from os import abort\n",
 }
 
@@ -49,11 +49,11 @@ def test_one_that_ends_the_process_is_refused(module: str, how: str) -> None:
 
 def test_one_that_never_ends_is_ended() -> None:
     begun = time.monotonic()
-    with pytest.raises(UserError, match=r"sleeps:make was not made in 0\.01 minutes"):
-        check_survivable(UserModel("sleeps", "make"), limit_s=0.6)
+    with pytest.raises(UserError, match=r"sleeps:make was not made in 0\.05 minutes"):
+        check_survivable(UserModel("sleeps", "make"), limit_s=3)
     assert time.monotonic() - begun < 30
-    with pytest.raises(ChildProcessError):  # none is left
-        os.waitpid(-1, os.WNOHANG)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("pid").read_text()), 0)
 
 
 @pytest.mark.parametrize("module", ["raises_called", "exits_called", "sound_called", "not_there"])
