@@ -278,7 +278,7 @@ audit: setup-dev
 	$(VENV)/bin/python -m uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 check-dist: setup-dev
-	tests/dist/run.sh
+	tests/packaging/run.sh
 
 # What belongs to one platform stays out, so that the file serves all: the pinned torch asks for its own CUDA libraries.
 constraints: setup-dev

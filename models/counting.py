@@ -19,9 +19,15 @@ def multiply_adds(network: nn.Module, resolution: int, channels: int = 3) -> int
         network: on the CPU, in evaluation mode.
         resolution: height and width of the image.
         channels: of the image.
+
+    Raises:
+        ValueError: PyTorch cannot count them, for whatever reason.
     """
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), _in_parts():
-        network(torch.zeros(1, channels, resolution, resolution))
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), _in_parts(), _without_gradients(network):
+            network(torch.zeros(1, channels, resolution, resolution))
+    except Exception as error:  # of the network's own code, while the counter looks on
+        raise ValueError(f"its multiply-adds cannot be counted: {' '.join(str(error).split())[:200]}") from error
     return counter.get_total_flops() // 2
 
 
@@ -37,3 +43,16 @@ def _in_parts() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_attention)
         yield
+
+
+@contextmanager
+def _without_gradients(network: nn.Module) -> Iterator[None]:
+    """The counter follows gradients of what modules are given, and fails where that is a view of a parameter."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

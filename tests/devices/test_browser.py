@@ -156,7 +156,7 @@ _NOT_LOCAL = "10.99.0.1"
 _ELSEWHERE = """
 import json, subprocess, sys
 from fairnas.latency_tables import LatencyError, block_model
-from fairnas.latency_tables.devices.browser import BrowserDevice
+from fairnas.latency_tables.devices.browser.device import BrowserDevice
 from fairnas.models import Block
 
 listen, threads, *command = sys.argv[1:]

@@ -236,6 +236,31 @@ def test_attention_and_recurrent_layers_are_counted() -> None:
     assert multiply_adds(Recurs().eval(), 4) == 2 * 16 * (4 * 5 * 3 + 4 * 5 * 5)
 
 
+def test_a_view_of_a_parameter_may_be_given_to_a_module() -> None:
+    """As pooling transformers (PiT) hand their class token from stage to stage."""
+
+    class Hands(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.head = nn.Parameter(torch.zeros(1, 3)), nn.Linear(3, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.token.expand(len(images), -1)) + images.mean()
+
+    network = Hands().eval()
+    assert multiply_adds(network, 4) == 3 * 5
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_what_cannot_be_counted_is_said_in_one_line() -> None:
+    class Fails(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            raise AssertionError("not\nhere")
+
+    with pytest.raises(ValueError, match=r"^its multiply-adds cannot be counted: not here$"):
+        multiply_adds(Fails(), 4)
+
+
 def test_arguments_behind_stars_and_classifiers_that_are_convolutions() -> None:
     network = build_any_network(parse_any_network("torchvision.models:squeezenet1_1"), num_classes=7)
     assert classifier_of(network) == "classifier.1"
