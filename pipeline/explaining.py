@@ -17,7 +17,8 @@ def explain(error: ValidationError, configuration: type[BaseModel]) -> str:
     """The first mistake: where, what is wrong with it and, where it cannot be a secret, what was given."""
     mistake = error.errors(include_url=False)[0]
     location = mistake["loc"]
-    where = plain(".".join(str(part) for part in location))
+    named = [str(part) for part in location if not str(part).startswith("function-")]  # how pydantic calls a kind
+    where = plain(".".join(named))
     if mistake["type"] == "extra_forbidden":
         return f"unknown key '{where}'{nearest(str(location[-1]), _keys_beside(location, configuration))}"
     message = mistake["msg"].removeprefix("Value error, ")

@@ -99,6 +99,7 @@ def test_many_of_them_with_all_checks(tmp_path: Path, monkeypatch: pytest.Monkey
         ("supernet.nesterov='yes'", "supernet.nesterov: Input should be a valid boolean (got 'yes')"),
         ("scoring.memory_gib=1e308", "scoring.memory_gib: Input should be less than or equal to 65536"),
         ("search.mutation_probability=2", "search.mutation_probability: Input should be less than or equal to 1"),
+        ("retrain.sched_args={a: .inf}", "retrain.sched_args.a: Input should be a finite number (got inf)"),
         ("preset=x/../../../victim", "preset: 'x/../../../victim' cannot be the name of a preset"),
         ("data.source=\"a\\0b\"", "data.source: it holds a NUL character"),
     ],
