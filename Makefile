@@ -30,17 +30,17 @@ ARGS =
 #:   check-dist         build wheel and sdist, and try both in environments of their own, outside of the repository
 #:   audit              look up known weaknesses of the pinned packages (needs the network)
 #: Experiments, which write results/ and the tables of the documentation
-#:   experiment-cifar10       search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and the README's table
-#:   experiment-latency       profile this machine three times and check it on 60 networks: results/ and the README's table
-#:   experiment-latency-load  profile this machine quiet and under bursts of other work: results/ and the README's table
-#:   experiment-search        compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and README
+#:   experiment-cifar10       search, retrain and export on CIFAR-10 class folders (DATA=folder): results/ and its table
+#:   experiment-latency       profile this machine three times and check it on 60 networks: results/ and its table
+#:   experiment-latency-load  profile this machine quiet and under bursts of other work: results/ and its table
+#:   experiment-search        compare the search algorithms on NAS-Bench-201 (TABLES=folder with its tables): results/ and its tables
 #:   experiment-ranking       train supernets under every sampling and rank them: SPACE=macro PROTOCOL=cpu DATA=cifar10 TRUTH=csv
 #:   experiment-scoring       score NAS-Bench-Macro's networks (TRUTH=csv) with shared beginnings and one by one: results/
 #:   experiment-overhead      what a search costs besides scoring: results/
-#:   experiment-deploy        retrain networks at 96 px and export each in every format (DATA=class folders): results/ and README
+#:   experiment-deploy        retrain networks at 96 px and export each in every format (DATA=class folders): results/ and its tables
 #:   experiment-export-sweep  export 60 of timm's networks to ONNX, in float32 and in 8 bits: results/
-#:   experiment-detection     RetinaNet with each backbone on Penn-Fudan (DATA=folder with annotations.json): results/ and README
-#:   experiment-segmentation  DeepLabv3+ with each backbone on CamVid (DATA=folder): results/ and README
+#:   experiment-detection     RetinaNet with each backbone on Penn-Fudan (DATA=folder with annotations.json): results/ and its tables
+#:   experiment-segmentation  DeepLabv3+ with each backbone on CamVid (DATA=folder): results/ and its tables
 #: Housekeeping
 #:   stage-versions  record the stages' sources and versions: after a change that a test asks it for
 #:   constraints     fill in constraints.txt: what it has no line for gets its newest version
@@ -141,11 +141,11 @@ profile: setup
 report: setup
 	$(VENV)/bin/fairnas report --run "$(or $(RUN),runs/$(TARGET)-$(PRESET))"
 
-# Writes results/cifar10_cpu.json and the README's table; under an hour on two idle cores.
+# Writes results/cifar10_cpu.json and its table; under an hour on two idle cores.
 experiment-cifar10: setup
 	$(VENV)/bin/fairnas pipeline --target cpu --preset cifar10-cpu $(if $(DATA),--data "$(DATA)") --run runs/cpu-cifar10-cpu
 	$(VENV)/bin/python -m fairnas.experiments.results collect cifar10_cpu runs/cpu-cifar10-cpu
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 experiment-latency: setup
 	mkdir -p runs/latency-host
@@ -153,17 +153,17 @@ experiment-latency: setup
 		--out runs/latency-host/$$run > runs/latency-host/$$run.json || exit; done
 	$(VENV)/bin/python -m fairnas.experiments.results latency-host runs/latency-host/1.json runs/latency-host/2.json \
 		runs/latency-host/3.json
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 # On a machine that does nothing else: the study makes the other work itself. Stopped, the same command goes on.
 experiment-latency-load: setup
 	$(VENV)/bin/python -m fairnas.experiments.latency_load $(ARGS)
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 # TABLES holds nasbench201/nasbench201.csv and latency/nasbench201_latency.csv; three minutes.
 experiment-search: setup
 	$(VENV)/bin/python -m fairnas.experiments.search.study --data "$(TABLES)"
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 # PROTOCOL=cpu is the reduced one, PROTOCOL= the full one, for a GPU. Stopped or paused (STOP_AFTER minutes of training,
 # exit code 75), the same command goes on.
@@ -186,7 +186,7 @@ experiment-ranking: setup
 	done
 	$(VENV)/bin/python -m fairnas.experiments.ranking collect results/ranking_$(SPACE).json \
 	  $(foreach each,$(SAMPLINGS),"runs/$(RANKING)/$(each)")
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 experiment-scoring: setup
 	$(VENV)/bin/python -m fairnas.experiments.scoring "$(TRUTH)" $(if $(DATA),--data "$(DATA)") $(ARGS)
@@ -218,7 +218,7 @@ experiment-deploy: setup-deploy
 	$(VENV)/bin/fairnas retrain mobilenetv2_100 $(IMAGENETTE) $(CLIPPED) --run "$(DEPLOYED)/mobilenetv2_100"
 	$(call deploy,mobilenetv2_100)
 	$(VENV)/bin/python -m fairnas.experiments.deploy results/deploy_imagenette.json "$(DEPLOYED)"/*
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 # Backbones start from the classifiers that experiment-deploy trained, as far as it did. The operators of onedl-mmcv are
 # compiled for CPUs.
@@ -230,11 +230,11 @@ TRAINED = $(if $(wildcard $(DEPLOYED)/*/retrain/*/weights.safetensors),--weights
 
 experiment-detection: openmmlab
 	CUDA_VISIBLE_DEVICES= $(OPENMMLAB)/bin/python -m fairnas.experiments.detection --data "$(or $(DATA),penn-fudan)" $(TRAINED) $(ARGS)
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 experiment-segmentation: setup
 	$(VENV)/bin/python -m fairnas.experiments.segmentation --data "$(or $(DATA),camvid)" $(TRAINED) $(ARGS)
-	$(VENV)/bin/python -m fairnas.experiments.results readme
+	$(VENV)/bin/python -m fairnas.experiments.results tables
 
 bench: setup
 	$(VENV)/bin/python -m fairnas.experiments.bench $(ARGS)

@@ -99,7 +99,7 @@ def _rows(folder: Path, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def to_markdown(figures: dict[str, Any]) -> str:
-    """The README's table."""
+    """The documentation's table."""
     lines = [
         "| network | epochs | format | top-1 | before | same answer | 96 px | 224 px | MB |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",

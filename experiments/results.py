@@ -1,7 +1,7 @@
-"""Results files and the README's tables, both written by commands and never by hand.
+"""Results files and the tables of the documentation, both written by commands and never by hand.
 
 `python -m fairnas.experiments.results collect NAME RUN` writes results/NAME.json from a run folder, and
-`python -m fairnas.experiments.results readme` the README's tables from results/.
+`python -m fairnas.experiments.results tables` the tables of the pages in docs/ from results/.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..common.files import write_atomic, write_json
 from ..pipeline.runs.provenance import ROOT, commit, machine
 from ..pipeline.runs.run import versions
 
-RESULTS, README = ROOT / "results", ROOT / "README.md"
+RESULTS, DOCS = ROOT / "results", ROOT / "docs"
 
 app = typer.Typer(help=__doc__, rich_markup_mode=None)
 
@@ -60,9 +60,14 @@ def latency_host(answers: list[Path]) -> None:
 
 
 @app.command()
-def readme() -> None:
-    """Write the README's tables again."""
-    write_atomic(README, with_tables(README.read_text()))
+def tables() -> None:
+    """Write the tables of all pages in docs/ again, and the pictures that they show."""
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text()
+        if (filled := with_tables(text)) != text:
+            write_atomic(page, filled)
+    for picture in sorted(RESULTS.glob("*.svg")):  # a site shows only what lies in its own folder
+        write_atomic(DOCS / picture.name, picture.read_text())
 
 
 def summarise(run: Path) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def _summarise_pick(folder: Path) -> dict[str, Any]:
 
 
 def with_tables(text: str) -> str:
-    """The README with every `<!-- table: NAME -->` ... `<!-- end -->` filled in from results/NAME.json."""
+    """A page with every `<!-- table: NAME -->` ... `<!-- end -->` filled in from results/NAME.json."""
     # These take a second to import, and only this command needs them.
     from .deploy import to_markdown as deploy_markdown
     from .detection.markdown import to_markdown as detection_markdown
@@ -132,7 +137,7 @@ def with_tables(text: str) -> str:
     from .segmentation.markdown import to_markdown as segmentation_markdown
     from .warm_start import to_markdown
 
-    tables: dict[str, Callable[[dict[str, Any]], str]] = {
+    writers: dict[str, Callable[[dict[str, Any]], str]] = {
         "cifar10_cpu": _cifar10_cpu,
         "latency_host": _latency_host,
         "latency_under_load": load_markdown,
@@ -149,7 +154,7 @@ def with_tables(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         path = RESULTS / f"{match[1]}.json"
-        shown = tables[match[1]](json.loads(path.read_text())) if path.exists() else "Not run yet."
+        shown = writers[match[1]](json.loads(path.read_text())) if path.exists() else "Not run yet."
         return f"<!-- table: {match[1]} -->\n\n{shown}\n\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)

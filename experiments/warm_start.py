@@ -240,7 +240,7 @@ def _scale_pair(
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
-    """The README's tables, from what `results/warm_start.json` holds."""
+    """The documentation's tables, from what `results/warm_start.json` holds."""
     devices = results["devices"]
     counts = list(next(iter(devices.values())))
     rows = [

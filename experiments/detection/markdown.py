@@ -1,4 +1,4 @@
-"""The README's table of the detection experiment."""
+"""The documentation's table of the detection experiment."""
 
 from __future__ import annotations
 

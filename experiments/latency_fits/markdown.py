@@ -1,4 +1,4 @@
-"""The README's words about the fitted tables, from the results file."""
+"""The documentation's words about the fitted tables, from the results file."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 
 def to_markdown(figures: Mapping[str, Any]) -> str:
-    """The README's tables, from what `results/search_hypervolume.json` holds."""
+    """The documentation's tables, from what `results/search_hypervolume.json` holds."""
     tasks = [figures, figures["held_out"]]
     tests = [task["tests"] for task in tasks]
     rows = []

@@ -1,4 +1,4 @@
-"""The README's tables of the segmentation experiment."""
+"""The documentation's tables of the segmentation experiment."""
 
 from __future__ import annotations
 

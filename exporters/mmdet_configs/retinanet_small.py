@@ -1,7 +1,7 @@
 """A RetinaNet that a CPU trains in minutes, for people in small pictures (annotations in COCO's format).
 
 The features are 64 channels wide, the head has two layers, and three levels suffice for pictures of 256 pixels. People
-stand: the anchors are as high as they are wide, or higher. A config of your own names its data as README, "Backbones",
+stand: the anchors are as high as they are wide, or higher. A config of your own names its data as docs/backbones.md
 shows: what is derived here from `data_root` does not follow one that is given there. Weights of a classifier as in
 `retinanet_coco.py`.
 """

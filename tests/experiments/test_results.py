@@ -1,23 +1,49 @@
-"""The README says what the results files say."""
+"""The pages say what the results files say."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
-from fairnas.experiments.results import README, RESULTS, with_tables
+from fairnas.experiments import results
+from fairnas.experiments.results import DOCS, RESULTS, tables, with_tables
 from fairnas.pipeline.runs.provenance import ROOT
 
+MARKER = re.compile(r"<!-- table: (\w+) -->")
+AGAIN = "run: python -m fairnas.experiments.results tables"
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if MARKER.search(page.read_text())]
 
-def test_the_readme_has_the_tables_of_the_results() -> None:
-    assert with_tables(README.read_text()) == README.read_text(), "run: python -m fairnas.experiments.results readme"
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_have_the_tables_of_the_results(page: Path) -> None:
+    assert with_tables(page.read_text()) == page.read_text(), AGAIN
 
 
-def test_pictures_and_files_that_the_readme_links_to_exist() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text())
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_every_table_stands_once() -> None:
+    shown = [name for page in PAGES for name in MARKER.findall(page.read_text())]
+    assert len(shown) == len(set(shown)) >= 12
+    assert not MARKER.search((ROOT / "README.md").read_text())
+
+
+def test_pictures_of_results_are_those_that_the_pages_show() -> None:
+    pictures = sorted(RESULTS.glob("*.svg"))
+    assert pictures
+    for picture in pictures:
+        assert (DOCS / picture.name).read_text() == picture.read_text(), AGAIN
+
+
+def test_the_command_fills_every_page_that_has_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled = "<!-- table: scoring_macro -->{}<!-- end -->\n"
+    for name, text in {"a.md": filled.format("\n\nstale\n\n"), "b.md": filled.format(""), "c.md": "no table\n"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(results, "DOCS", tmp_path)
+    tables()
+    assert "paths as a tree" in (tmp_path / "a.md").read_text()
+    assert (tmp_path / "a.md").read_text() == (tmp_path / "b.md").read_text()
+    assert (tmp_path / "c.md").read_text() == "no table\n"
+    assert (tmp_path / "search_hypervolume.svg").exists()
 
 
 @pytest.mark.parametrize("name", ["cifar10_cpu", "latency_host"])
