@@ -27,6 +27,7 @@ ARGS =
 #:   lint               ruff, pyright and hadolint
 #:   bench              measure how fast the stages run on this machine
 #:   bench-startup      CPU seconds until `fairnas` answers what needs no training
+#:   docs               the documentation as a site in build/site; a broken link or anchor is an error
 #:   check-dist         build wheel and sdist, and try both in environments of their own, outside of the repository
 #:   audit              look up known weaknesses of the pinned packages (needs the network)
 #: Experiments, which write results/ and the tables of the documentation
@@ -60,7 +61,7 @@ $(error there is no variable $(firstword $(UNKNOWN)): $(if $(NEAREST),did you me
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: pipeline experiment-deploy experiment-export-sweep openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint audit check-dist bench bench-startup report constraints clean clean-runs help moved
+.PHONY: pipeline experiment-deploy experiment-export-sweep openmmlab experiment-detection experiment-segmentation setup-deploy experiment-cifar10 experiment-latency experiment-latency-load experiment-search experiment-ranking experiment-scoring experiment-overhead setup setup-dev test test-devices test-detection test-segmentation test-resume stage-versions profile lint audit check-dist docs bench bench-startup report constraints clean clean-runs help moved
 # Two installations into one environment at once would break it.
 .NOTPARALLEL:
 
@@ -277,13 +278,25 @@ lint: setup-dev
 audit: setup-dev
 	$(VENV)/bin/python -m uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
+# The site's own packages stay out of .venv, and those of fairnas out of theirs.
+DOCS_VENV = build/venv-docs
+docs: setup $(DOCS_VENV)/.installed
+	$(VENV)/bin/python docs/generate.py
+	$(DOCS_VENV)/bin/mkdocs build --quiet --strict
+
+$(DOCS_VENV)/.installed: pyproject.toml constraints.txt
+	$(VENV)/bin/python -m venv --clear $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $$($(VENV)/bin/python -c \
+	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
 check-dist: setup-dev
 	tests/packaging/run.sh
 
 # What belongs to one platform stays out, so that the file serves all: the pinned torch asks for its own CUDA libraries.
 constraints: setup-dev
 	@mkdir -p build
-	echo uv | $(VENV)/bin/python -m uv pip compile --quiet --python $(VENV)/bin/python --extra dev --extra litert --extra tensorrt \
+	echo uv | $(VENV)/bin/python -m uv pip compile --quiet --python $(VENV)/bin/python --extra dev --extra docs --extra litert --extra tensorrt \
 	  -c constraints.txt --override overrides.txt \
 	  --no-header --no-annotate --no-emit-index-url pyproject.toml - > build/constraints.all
 	{ sed -n '/^#/p' constraints.txt; sed -E '/^(nvidia|cuda|triton)/d' build/constraints.all; } > build/constraints.txt
