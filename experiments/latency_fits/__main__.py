@@ -19,7 +19,7 @@ from ...common.files import write_json
 from ...latency_tables.errors import LatencyError
 from .shipped import SHIPPED
 
-TABLES = Path(__file__).parents[1] / "tables"
+TABLES = Path(__file__).parents[2] / "latency_tables" / "tables"
 RESULTS = Path(__file__).parents[2] / "results" / "latency_fits.json"
 
 

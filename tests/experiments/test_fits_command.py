@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fairnas.experiments.latency_fits import fbnet32, pixel1
-from fairnas.experiments.latency_fits.__main__ import RESULTS, main
+from fairnas.experiments.latency_fits.__main__ import RESULTS, TABLES, main
 from fairnas.experiments.latency_fits.fitting import fit_model, usual_features
 from fairnas.experiments.latency_fits.markdown import latency_fits_markdown
 from fairnas.experiments.latency_fits.shipped import SHIPPED
@@ -147,3 +147,8 @@ def test_held_out_errors_can_be_recomputed_by_a_plain_loop(data: Path) -> None:
     validation = load_table("pixel1").validation
     assert validation
     assert validation.grouped_mape == pytest.approx(sum(errors) / len(errors), abs=1e-4)
+
+
+def test_tables_are_written_where_they_are_shipped_from() -> None:
+    assert (TABLES / "pixel1.json").is_file()
+    assert RESULTS.is_file()
